@@ -1,0 +1,2 @@
+//! The finished engine: skiff, which speaks the Docker Engine API
+fn main() {}

@@ -1,0 +1,2 @@
+//! Step 2: a process in its own world, made of namespaces and pivot_root
+#![deny(missing_docs)]

@@ -1,0 +1,2 @@
+//! Step 4: images, made of read-only layers
+fn main() {}

@@ -1,0 +1,2 @@
+//! Step 5: one writable layer over shared ones, by overlayfs
+#![deny(missing_docs)]
