@@ -1,2 +1,81 @@
-//! Builds, checks and serves the book.
-fn main() {}
+//! The book's tool: `cargo run -p book` builds the book, proves that it
+//! tells the truth, and serves it.
+//!
+//! Two promises are kept here. Every Rust listing is cut out of code that the
+//! workspace compiles ([`weave`]), and every console block is a transcript
+//! that was run ([`transcript`]). What is left for a reader to trip over, such
+//! as a dead link, is looked for in [`lint`].
+
+mod anchors;
+mod lint;
+mod redact;
+mod render;
+mod sandbox;
+mod serve;
+mod transcript;
+mod weave;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Builds, checks and serves the book "From fork to nginx".
+#[derive(Parser)]
+#[command(name = "book")]
+struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Build the book and serve it on this machine (the default)
+    Serve {
+        /// Address to listen on
+        #[arg(long, default_value = "127.0.0.1:3000")]
+        listen: std::net::SocketAddr,
+    },
+    /// Build the book into target/book and check every page of it
+    Build,
+    /// Run every console block and compare what it prints with the text
+    Transcripts {
+        /// Only chapters whose file name contains this
+        chapter: Option<String>,
+        /// Write what was printed into the text instead of comparing
+        #[arg(long)]
+        bless: bool,
+    },
+}
+
+fn main() -> Result<()> {
+    let root = workspace_root();
+    match Args::parse().verb {
+        None => serve::serve(&root, ([127, 0, 0, 1], 3000).into()),
+        Some(Verb::Serve { listen }) => serve::serve(&root, listen),
+        Some(Verb::Build) => {
+            let pages = render::build(&root)?;
+            println!("target/book: {pages} pages, all links sound");
+            Ok(())
+        }
+        Some(Verb::Transcripts { chapter, bless }) => {
+            transcript::run_all(&root, chapter.as_deref(), bless)
+        }
+    }
+}
+
+/// The workspace this tool was compiled from: its parent directory.
+fn workspace_root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_book_builds_and_every_page_is_sound() {
+        render::build(&workspace_root()).unwrap();
+    }
+}

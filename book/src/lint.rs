@@ -1,0 +1,192 @@
+//! What a reader would trip over: looked for in the text before it is woven
+//! and in the pages after they are rendered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
+use regex::Regex;
+
+/// Every Markdown file below `dir`, in order.
+pub(crate) fn chapters(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = fs::read_dir(dir)
+        .with_context(|| format!("list {}", dir.display()))?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()?;
+    files.retain(|path| path.extension().is_some_and(|end| end == "md"));
+    files.sort();
+    Ok(files)
+}
+
+/// Refuses pasted Rust, empty blocks, blocks without a language and pictures
+/// without a text for those who cannot see them.
+pub(crate) fn check_text(dir: &Path) -> Result<()> {
+    let mut faults = Vec::new();
+    for file in chapters(dir)? {
+        let text = fs::read_to_string(&file)?;
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        for fault in text_faults(&text) {
+            faults.push(format!("{name}: {fault}"));
+        }
+    }
+    fail_on(faults)
+}
+
+fn text_faults(text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut code: Option<(String, String)> = None;
+    let mut picture: Option<String> = None;
+    for (event, at) in Parser::new(text).into_offset_iter() {
+        let line = text[..at.start].lines().count().max(1);
+        match event {
+            Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(info))) => {
+                code = Some((info.to_string(), String::new()));
+            }
+            Event::End(TagEnd::CodeBlock) => {
+                if let Some((info, body)) = code.take() {
+                    faults.extend(block_faults(&info, &body, line));
+                }
+            }
+            Event::Start(Tag::Image { .. }) => picture = Some(String::new()),
+            Event::End(TagEnd::Image) => {
+                if picture.take().is_some_and(|alt| alt.trim().is_empty()) {
+                    faults.push(format!("line {line}: picture without text"));
+                }
+            }
+            Event::Text(more) => {
+                if let Some((_, body)) = &mut code {
+                    body.push_str(&more);
+                } else if let Some(alt) = &mut picture {
+                    alt.push_str(&more);
+                }
+            }
+            _ => {}
+        }
+    }
+    faults
+}
+
+fn block_faults(info: &str, body: &str, line: usize) -> Option<String> {
+    let language = info.split(',').next().unwrap_or_default();
+    if language == "rust" {
+        Some(format!("line {line}: pasted Rust; use {{{{#listing …}}}}"))
+    } else if language.is_empty() {
+        Some(format!("line {line}: a code block without a language"))
+    } else if body.trim().is_empty() {
+        Some(format!("line {line}: an empty block"))
+    } else {
+        None
+    }
+}
+
+/// Follows every link, picture and script of the rendered pages below `dir`
+/// and returns the number of pages. Nothing may be fetched from elsewhere:
+/// the book has to work in a room without a network.
+pub(crate) fn check_pages(dir: &Path) -> Result<usize> {
+    let pages = read_pages(dir)?;
+    let mut faults = Vec::new();
+    for (path, page) in &pages {
+        let name = path.strip_prefix(dir).unwrap_or(path).display();
+        if page.text.contains("{{#") {
+            faults.push(format!("{name}: a directive was left unexpanded"));
+        }
+        for target in &page.links {
+            if let Some(fault) = dead(target, path, &pages) {
+                faults.push(format!("{name}: {fault}"));
+            }
+        }
+    }
+    fail_on(faults)?;
+    Ok(pages.len())
+}
+
+struct Page {
+    text: String,
+    ids: BTreeSet<String>,
+    links: BTreeSet<String>,
+}
+
+fn read_pages(dir: &Path) -> Result<BTreeMap<PathBuf, Page>> {
+    let id = Regex::new(r#"\sid="([^"]+)""#)?;
+    let link = Regex::new(r#"\s(?:href|src)="([^"]*)""#)?;
+    let comment = Regex::new(r"(?s)<!--.*?-->")?;
+    let mut pages = BTreeMap::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        // The reader never opens mdBook's sidebar frame by itself, and the
+        // page for a missing address is served from any depth.
+        let skip = ["toc.html", "404.html"].iter().any(|n| path.ends_with(n));
+        if skip || path.extension().is_none_or(|end| end != "html") {
+            continue;
+        }
+        let text = fs::read_to_string(&path)?;
+        let text = comment.replace_all(&text, "").into_owned();
+        let all = |regex: &Regex| {
+            let found = regex.captures_iter(&text);
+            found.map(|part| part[1].to_owned()).collect::<BTreeSet<_>>()
+        };
+        let (ids, links) = (all(&id), all(&link));
+        pages.insert(path, Page { text, ids, links });
+    }
+    Ok(pages)
+}
+
+/// Why a link leads nowhere, or `None` if it leads somewhere.
+fn dead(
+    target: &str,
+    from: &Path,
+    pages: &BTreeMap<PathBuf, Page>,
+) -> Option<String> {
+    let target = target.replace("&amp;", "&");
+    if target.starts_with("http:") || target.starts_with("https:") {
+        return Some(format!("`{target}` leaves the book"));
+    }
+    let (file, fragment) =
+        target.split_once('#').unwrap_or((target.as_str(), ""));
+    let path = match file {
+        "" => from.to_path_buf(),
+        file => from.with_file_name(file),
+    };
+    if !path.exists() {
+        return Some(format!("dead link `{target}`"));
+    }
+    let page = pages.get(&path)?;
+    let found = fragment.is_empty() || page.ids.contains(fragment);
+    (!found).then(|| format!("`{target}`: no such heading"))
+}
+
+fn fail_on(faults: Vec<String>) -> Result<()> {
+    if faults.is_empty() {
+        return Ok(());
+    }
+    bail!("{} faults in the book:\n  {}", faults.len(), faults.join("\n  "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pasted_rust_empty_blocks_and_mute_pictures_are_refused() {
+        let text = "# A\n\n```rust\nfn a() {}\n```\n\n```console\n```\n\n\
+                    ```\nx\n```\n\n![](x.svg)\n";
+        let faults = text_faults(text);
+        assert_eq!(faults.len(), 4, "{faults:?}");
+    }
+
+    #[test]
+    fn a_link_out_of_the_book_or_to_nowhere_is_a_fault() {
+        let dir = tempfile::tempdir().unwrap();
+        let page = dir.path().join("a.html");
+        fs::write(
+            &page,
+            "<h1 id=\"a\"></h1> <a href=\"#a\"></a> <a href=\"#b\"></a> \
+             <a href=\"b.html\"></a> <img src=\"https://example.org/x\">",
+        )
+        .unwrap();
+        let error = check_pages(dir.path()).unwrap_err().to_string();
+        assert!(error.starts_with("3 faults"), "{error}");
+    }
+}
