@@ -1,0 +1,125 @@
+//! What runs in the sandbox: the command, and the rights it keeps.
+
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::capabilities::CapSet;
+use crate::seccomp::Profile;
+
+/// A command with its environment, its user and its rights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// The command and its arguments; `args[0]` is looked up in `PATH`.
+    pub args: Vec<String>,
+    /// `NAME=value` pairs. `HOME` is added from `/etc/passwd` if missing.
+    pub env: Vec<String>,
+    /// Working directory inside; made if missing, as Docker does.
+    pub cwd: PathBuf,
+    /// Who runs it.
+    pub user: User,
+    /// Capabilities that it may ever have (capabilities(7)).
+    pub capabilities: CapSet,
+    /// Capabilities that survive the execve of an ordinary user; a subset
+    /// of `capabilities`, empty in Docker.
+    pub ambient: CapSet,
+    /// No program may raise rights again (set-user-ID, file capabilities).
+    pub no_new_privs: bool,
+    /// Which system calls are answered; `None` allows all.
+    pub seccomp: Option<Profile>,
+    /// Limits per process (setrlimit(2)).
+    pub rlimits: Vec<Rlimit>,
+    /// How soon the OOM killer picks it: −1000 never … 1000 first.
+    pub oom_score_adj: Option<i32>,
+    /// `--init`: PID 1 is a reaper of ours and the command is its child.
+    pub init: bool,
+}
+
+impl Process {
+    /// `args` as root in `/` with Docker's default rights.
+    pub fn new(args: impl IntoIterator<Item = impl Into<String>>) -> Process {
+        Process {
+            args: args.into_iter().map(Into::into).collect(),
+            env: Vec::new(),
+            cwd: PathBuf::from("/"),
+            user: User::default(),
+            capabilities: CapSet::docker_default(),
+            ambient: CapSet::EMPTY,
+            no_new_privs: false,
+            seccomp: Some(Profile::docker_default()),
+            rlimits: Vec::new(),
+            oom_score_adj: None,
+            init: false,
+        }
+    }
+}
+
+/// A user, by the words of `docker run --user`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct User {
+    /// `user`, `uid`, `user:group`, `uid:gid`, …; empty is root. Names are
+    /// looked up in the *container's* `/etc/passwd` and `/etc/group`.
+    pub name: String,
+    /// `--group-add`: further groups, by name or number.
+    pub groups: Vec<String>,
+}
+
+impl User {
+    /// The user that `--user NAME` means.
+    pub fn named(name: impl Into<String>) -> User {
+        User { name: name.into(), groups: Vec::new() }
+    }
+}
+
+/// A limit that the kernel keeps per process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimit {
+    /// Name as in `--ulimit`: `nofile`, `nproc`, `core`, …
+    pub name: String,
+    /// What holds now; the process may raise it up to `hard`.
+    pub soft: u64,
+    /// The most it can ever be; `u64::MAX` is unlimited.
+    pub hard: u64,
+}
+
+/// Rows and columns of a terminal.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize,
+)]
+pub struct WindowSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters a line.
+    pub cols: u16,
+}
+
+/// Where the process reads and writes.
+#[derive(Debug, Clone, Copy)]
+pub enum Stdio<'fd> {
+    /// Standard input, output and error.
+    Streams {
+        /// File descriptor 0 of the process.
+        stdin: BorrowedFd<'fd>,
+        /// File descriptor 1.
+        stdout: BorrowedFd<'fd>,
+        /// File descriptor 2.
+        stderr: BorrowedFd<'fd>,
+    },
+    /// A pseudo terminal of the container's own `/dev/pts`; the other end
+    /// comes back in [`Created::terminal`](crate::Created::terminal).
+    Terminal(WindowSize),
+}
+
+/// The cgroup that the process is born in (see step 3).
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Cgroup<'fd> {
+    /// The caller's.
+    #[default]
+    Inherit,
+    /// cgroup v2: its directory, for `CLONE_INTO_CGROUP`.
+    Into(BorrowedFd<'fd>),
+    /// cgroup v1 and hybrid: one `cgroup.procs` file per hierarchy.
+    Procs(&'fd [PathBuf]),
+}
