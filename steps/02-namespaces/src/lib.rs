@@ -3,13 +3,19 @@
 
 pub mod capabilities;
 pub mod defaults;
+mod error;
+mod mountfd;
 mod process;
 mod sandbox;
 pub mod seccomp;
+mod steps;
 
 pub use capabilities::CapSet;
-pub use process::{Cgroup, Process, Rlimit, Stdio, User, WindowSize};
+pub use error::Error;
+pub use mountfd::read_only_view;
+pub use process::{CgroupEntry, Process, Rlimit, Stdio, User, WindowSize};
 pub use sandbox::{
     Device, IdMap, Kind, Mount, MountOptions, Namespace, Namespaces,
     Propagation, Sandbox, Source,
 };
+pub use steps::{STEPS, Step, Timing};

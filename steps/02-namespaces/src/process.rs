@@ -1,6 +1,6 @@
 //! What runs in the sandbox: the command, and the rights it keeps.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -112,14 +112,14 @@ pub enum Stdio<'fd> {
     Terminal(WindowSize),
 }
 
-/// The cgroup that the process is born in (see step 3).
+/// The way into the cgroup that the process shall live in (see step 3). The
+/// default is to stay in the caller's.
 #[derive(Debug, Clone, Copy, Default)]
-pub enum Cgroup<'fd> {
-    /// The caller's.
-    #[default]
-    Inherit,
-    /// cgroup v2: its directory, for `CLONE_INTO_CGROUP`.
-    Into(BorrowedFd<'fd>),
-    /// cgroup v1 and hybrid: one `cgroup.procs` file per hierarchy.
-    Procs(&'fd [PathBuf]),
+pub struct CgroupEntry<'fd> {
+    /// cgroup v2: its directory, for `CLONE_INTO_CGROUP`. The process is
+    /// born there.
+    pub into: Option<BorrowedFd<'fd>>,
+    /// cgroup v1, a file per hierarchy: the `cgroup.procs` files, open for
+    /// writing. The process waits until its PID has been written to each.
+    pub procs: &'fd [OwnedFd],
 }
