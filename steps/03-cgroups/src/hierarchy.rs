@@ -107,11 +107,7 @@ impl Hierarchy {
         }
         let mode = mode(&mounts).ok_or(Error::NotMounted)?;
         if mode == Mode::Hybrid {
-            // A v2 tree without controllers only serves systemd's own
-            // book-keeping. Groups there would limit nothing.
-            mounts.retain(|m| {
-                m.version == Version::V1 || !m.controllers.is_empty()
-            });
+            mounts.retain(|m| m.version == Version::V1 || serves(m));
         }
         Ok(Self { mode, mounts })
     }
@@ -185,6 +181,15 @@ fn mode(mounts: &[Mount]) -> Option<Mode> {
     }
 }
 
+/// Whether the v2 tree of a hybrid machine is of any use to us. Mostly it
+/// only serves systemd's own book-keeping, with rare controllers left over
+/// that no v1 mount claimed; to be in a group there would limit nothing.
+fn serves(mount: &Mount) -> bool {
+    [Kind::Cpu, Kind::Memory, Kind::Pids, Kind::Cpuset, Kind::Io]
+        .iter()
+        .any(|kind| mount.has(*kind))
+}
+
 /// The cgroup mounts in `/proc/self/mountinfo`, see proc(5).
 fn parse_mountinfo(text: &str) -> Vec<Mount> {
     let mut found: BTreeMap<Vec<String>, Mount> = BTreeMap::new();
@@ -200,7 +205,7 @@ fn parse_mountinfo(text: &str) -> Vec<Mount> {
 fn parse_mount(line: &str) -> Option<Mount> {
     // "… mount point, options, optional fields" – "type source super-options"
     let (left, right) = line.split_once(" - ")?;
-    let point = PathBuf::from(file::unescape(left.split(' ').nth(4)?));
+    let point = file::unescape(left.split(' ').nth(4)?);
     let mut right = right.split(' ');
     let (version, options) = match right.next()? {
         "cgroup" => (Version::V1, right.nth(1)?),

@@ -31,6 +31,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 pub mod controllers;
 mod device_rules;
@@ -227,8 +228,9 @@ impl Cgroup {
     pub fn remove(&self) -> Result<(), Error> {
         // All the hierarchies are tried, so that one failure does not leave
         // the other eight directories behind.
+        let deadline = Instant::now() + Duration::from_secs(1);
         let results: Vec<_> =
-            self.groups.iter().map(|g| tree::remove(g)).collect();
+            self.groups.iter().map(|g| tree::remove(g, deadline)).collect();
         results.into_iter().collect()
     }
 

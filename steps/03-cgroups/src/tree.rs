@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder};
 use std::path::{Component, Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
@@ -57,7 +57,7 @@ fn make_path(
     let mut parts = path.split('/').peekable();
     while let Some(part) = parts.next() {
         if mount.version == Version::V2 {
-            hand_down(&dir, limits)?;
+            hand_down(mount, &dir, limits)?;
         }
         dir.push(part);
         match DirBuilder::new().create(&dir) {
@@ -96,14 +96,15 @@ fn cannot_make(dir: PathBuf, error: &std::io::Error) -> Error {
 ///
 /// A controller works in a group only if every group above it names it in
 /// `cgroup.subtree_control`: limits are handed down, level by level.
-fn hand_down(dir: &Path, limits: &Limits) -> Result<(), Error> {
+fn hand_down(mount: &Mount, dir: &Path, limits: &Limits) -> Result<(), Error> {
     let control = dir.join("cgroup.subtree_control");
     let have = file::read(&control)?;
     let offered = file::read(&dir.join("cgroup.controllers"))?;
     for controller in controllers::ALL {
         let name = controller.kind.v2_name();
         let has = |list: &str| list.split_whitespace().any(|c| c == name);
-        if controller.kind.is_core_on_v2() || has(&have) {
+        let kind = controller.kind;
+        if kind.is_core_on_v2() || !mount.has(kind) || has(&have) {
             continue;
         }
         let asked = (controller.asked)(limits);
@@ -112,7 +113,7 @@ fn hand_down(dir: &Path, limits: &Limits) -> Result<(), Error> {
         let written = if has(&offered) {
             enable(dir, &control, name)
         } else {
-            Err(not_delegated(dir, controller.kind, asked.unwrap_or("it")))
+            Err(not_delegated(dir, kind, asked.unwrap_or("it")))
         };
         if asked.is_some() {
             written?;
@@ -209,19 +210,19 @@ pub(crate) fn all_below(dir: &Path) -> Vec<PathBuf> {
 ///
 /// A process that was just reaped may still be counted for a moment: the
 /// kernel takes it out of its group in the last part of exit, and rmdir says
-/// `EBUSY` until then. So we ask again, for a second.
-pub(crate) fn remove(group: &Group) -> Result<(), Error> {
+/// `EBUSY` until then. So we ask again, until `deadline`.
+pub(crate) fn remove(group: &Group, deadline: Instant) -> Result<(), Error> {
     let mut pause = Duration::from_millis(1);
     loop {
         let result = remove_once(&group.dir);
         let busy =
             matches!(result, Err(Error::Remove { source: Errno::EBUSY, .. }));
-        if !busy || pause > Duration::from_millis(512) {
+        if !busy || Instant::now() >= deadline {
             result?;
             break;
         }
         thread::sleep(pause);
-        pause *= 2;
+        pause = (pause * 2).min(Duration::from_millis(50));
     }
     // The last container takes the common parent with it. Others may still
     // be there, or come in this moment: then rmdir refuses, and that is fine.
