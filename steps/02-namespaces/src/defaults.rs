@@ -41,6 +41,7 @@ pub fn mounts() -> Vec<Mount> {
 pub fn devices() -> Vec<Device> {
     let memory = |name: &str, minor| Device {
         path: PathBuf::from("/dev").join(name),
+        host: PathBuf::from("/dev").join(name),
         block: false,
         major: 1,
         minor,

@@ -11,7 +11,7 @@ use thiserror::Error;
 pub enum Error {
     /// The command is nowhere in `PATH`, or its path does not exist.
     #[error("exec: {0:?}: {1}")]
-    NotFound(String, &'static str),
+    NotFound(String, String),
     /// The command exists but cannot be executed.
     #[error("exec: {0:?}: {1}")]
     NotExecutable(String, String),
@@ -25,7 +25,7 @@ pub enum Error {
     #[error("{0}")]
     Invalid(String),
     /// A file of the host or the image could not be read or written.
-    #[error("{doing} {}: {errno} ({})", .path.display(), name(*.errno))]
+    #[error("{doing} {}: {}", .path.display(), text(*.errno))]
     File {
         /// What was being done to it: "read", "open", …
         doing: &'static str,
@@ -35,7 +35,7 @@ pub enum Error {
         errno: Errno,
     },
     /// A step of [`STEPS`](crate::STEPS) failed.
-    #[error("{step}: {what}: {errno} ({}){hint}", name(*.errno))]
+    #[error("{step}: {what}: {}{hint}", text(*.errno))]
     Step {
         /// [`Step::name`](crate::Step::name).
         step: &'static str,
@@ -74,8 +74,15 @@ impl Error {
     }
 }
 
+/// `Permission denied (EACCES)`: the words and the symbol to search for.
+pub(crate) fn text(errno: Errno) -> String {
+    let words = errno.to_string();
+    let words = words.split(" (os error").next().unwrap_or_default();
+    format!("{words} ({})", name(errno))
+}
+
 /// The symbol of an errno, as man pages write it.
-pub(crate) fn name(errno: Errno) -> &'static str {
+fn name(errno: Errno) -> &'static str {
     match errno {
         Errno::PERM => "EPERM",
         Errno::NOENT => "ENOENT",

@@ -43,6 +43,11 @@ impl Attributes {
         Attributes { set: 0, clear: 0, propagation: flag, user_ns: 0 }
     }
 
+    /// The same without read-only.
+    pub(crate) fn writable(&self) -> Attributes {
+        Attributes { set: self.set & !libc::MOUNT_ATTR_RDONLY, ..*self }
+    }
+
     /// What `options` say.
     pub(crate) fn of(options: &MountOptions) -> Attributes {
         let bit = |on: bool, bit: u64| if on { bit } else { 0 };

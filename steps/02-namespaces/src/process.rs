@@ -95,23 +95,6 @@ pub struct WindowSize {
     pub cols: u16,
 }
 
-/// Where the process reads and writes.
-#[derive(Debug, Clone, Copy)]
-pub enum Stdio<'fd> {
-    /// Standard input, output and error.
-    Streams {
-        /// File descriptor 0 of the process.
-        stdin: BorrowedFd<'fd>,
-        /// File descriptor 1.
-        stdout: BorrowedFd<'fd>,
-        /// File descriptor 2.
-        stderr: BorrowedFd<'fd>,
-    },
-    /// A pseudo terminal of the container's own `/dev/pts`; the other end
-    /// comes back in [`Created::terminal`](crate::Created::terminal).
-    Terminal(WindowSize),
-}
-
 /// The way into the cgroup that the process shall live in (see step 3). The
 /// default is to stay in the caller's.
 #[derive(Debug, Clone, Copy, Default)]

@@ -311,6 +311,9 @@ pub enum Propagation {
 pub struct Device {
     /// Absolute path inside the container.
     pub path: PathBuf,
+    /// The host's node. In a user namespace nobody may make nodes, so the
+    /// host's is bound to `path` there.
+    pub host: PathBuf,
     /// A block device, else a character device.
     pub block: bool,
     /// Which driver (`ls -l` shows it before the comma).

@@ -5,11 +5,18 @@
 //! sixty calls that only a host needs; each is a door that stays shut even
 //! for root inside.
 
+mod bpf;
+mod default;
 mod profile;
+mod syscalls;
 
-pub use profile::{Action, Comparison, Condition, Document, Rule, Scope};
-
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+
+use crate::capabilities::CapSet;
+use crate::{Error, mountfd::last_errno};
+pub(crate) use bpf::Verdict;
+pub use profile::{Action, Comparison, Condition, Document, Rule, Scope};
 
 /// Which profile a process gets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +27,13 @@ pub enum Profile {
     /// The user's own: `--security-opt seccomp=FILE`.
     Custom(Box<Document>),
 }
+
+/// A profile as the kernel takes it.
+#[derive(Debug)]
+pub(crate) struct Filter(Vec<bpf::Instruction>);
+
+/// The kernel's limit on a program (`BPF_MAXINSNS`).
+const LONGEST: usize = 4096;
 
 impl Profile {
     /// Docker's default.
@@ -33,5 +47,48 @@ impl Profile {
     /// serde's message with line and column if `text` is not one.
     pub fn from_json(text: &str) -> Result<Profile, serde_json::Error> {
         serde_json::from_str(text).map(|it| Profile::Custom(Box::new(it)))
+    }
+
+    /// The program for a process that holds `caps`.
+    pub(crate) fn compile(&self, caps: CapSet) -> Result<Filter, Error> {
+        let code = match self {
+            Profile::DockerDefault => {
+                bpf::program(&default::verdicts(caps), default::ENOSYS)
+            }
+            Profile::Custom(document) => {
+                let (calls, unknown) = document.verdicts(caps)?;
+                bpf::program(&calls, unknown)
+            }
+        };
+        if code.len() > LONGEST {
+            return Err(Error::Invalid(format!(
+                "the seccomp profile needs {} instructions and the kernel \
+                 takes {LONGEST}: it has too many rules with arguments",
+                code.len()
+            )));
+        }
+        Ok(Filter(code))
+    }
+}
+
+impl Filter {
+    /// Child: from here on the kernel asks the filter, for this process and
+    /// all that it starts.
+    pub(crate) fn install(&self) -> Result<(), Errno> {
+        let program = libc::sock_fprog {
+            len: u16::try_from(self.0.len()).unwrap_or(u16::MAX),
+            filter: self.0.as_ptr().cast_mut(),
+        };
+        // SAFETY: `program` describes a live list of instructions, which
+        // the kernel copies and checks.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                0,
+                &raw const program,
+            )
+        };
+        if result == 0 { Ok(()) } else { Err(last_errno()) }
     }
 }

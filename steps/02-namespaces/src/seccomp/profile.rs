@@ -1,6 +1,13 @@
 //! Docker's JSON format for seccomp profiles.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use super::Verdict;
+use super::syscalls;
+use crate::Error;
+use crate::capabilities::CapSet;
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,4 +127,126 @@ fn null_is_empty<'de, D: serde::Deserializer<'de>>(
     input: D,
 ) -> Result<Vec<Condition>, D::Error> {
     Ok(Option::deserialize(input)?.unwrap_or_default())
+}
+
+impl Document {
+    /// The verdict for each call that a rule names, and for all others.
+    pub(super) fn verdicts(
+        &self,
+        caps: CapSet,
+    ) -> Result<(Vec<(u32, Verdict)>, u32), Error> {
+        let default = self.default_action.value(self.default_errno_ret);
+        let mut calls: BTreeMap<u32, Verdict> = BTreeMap::new();
+        // Verdicts that no later rule may change.
+        let mut closed = Vec::new();
+        for rule in &self.syscalls {
+            if !rule.includes.all_hold(caps)? || rule.excludes.any(caps)? {
+                continue;
+            }
+            let value = rule.action.value(rule.errno_ret);
+            check(&rule.args)?;
+            for name in rule.names.iter().chain(&rule.name) {
+                // A call of another machine; profiles name them all.
+                let Some(number) = syscalls::number(name) else { continue };
+                if closed.contains(&number) {
+                    continue;
+                }
+                let verdict = calls
+                    .entry(number)
+                    .or_insert_with(|| Verdict::always(default));
+                if rule.args.is_empty() {
+                    verdict.otherwise = value;
+                    closed.push(number);
+                } else {
+                    verdict.cases.push((rule.args.clone(), value));
+                }
+            }
+        }
+        Ok((calls.into_iter().collect(), default))
+    }
+}
+
+/// A call has six arguments.
+fn check(conditions: &[Condition]) -> Result<(), Error> {
+    match conditions.iter().find(|it| it.index > 5) {
+        Some(it) => Err(Error::Invalid(format!(
+            "the seccomp profile tests argument {}, and a system call has \
+             only 0 to 5",
+            it.index
+        ))),
+        None => Ok(()),
+    }
+}
+
+impl Scope {
+    /// Whether everything that is asked for holds; an empty scope does.
+    fn all_hold(&self, caps: CapSet) -> Result<bool, Error> {
+        let held = self.held(caps)?;
+        Ok(held.iter().all(|it| *it)
+            && (self.arches.is_empty() || self.has_arch())
+            && (self.min_kernel.is_empty() || self.has_kernel()?))
+    }
+
+    /// Whether anything that is asked for holds; an empty scope does not.
+    fn any(&self, caps: CapSet) -> Result<bool, Error> {
+        let held = self.held(caps)?;
+        Ok(held.contains(&true)
+            || self.has_arch()
+            || (!self.min_kernel.is_empty() && self.has_kernel()?))
+    }
+
+    fn held(&self, caps: CapSet) -> Result<Vec<bool>, Error> {
+        let one = |name: &String| match CapSet::parse(name) {
+            Some(cap) => Ok(caps.contains(cap)),
+            None => Err(Error::Invalid(format!(
+                "the seccomp profile names an unknown capability {name:?}"
+            ))),
+        };
+        self.caps.iter().map(one).collect()
+    }
+
+    fn has_arch(&self) -> bool {
+        let here = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        self.arches.iter().any(|arch| arch == here)
+    }
+
+    fn has_kernel(&self) -> Result<bool, Error> {
+        let wanted = version(&self.min_kernel).ok_or_else(|| {
+            Error::Invalid(format!(
+                "the seccomp profile's minKernel is {:?} and not like 4.8",
+                self.min_kernel
+            ))
+        })?;
+        let name = rustix::system::uname();
+        let release = name.release().to_string_lossy();
+        Ok(version(&release).is_none_or(|here| here >= wanted))
+    }
+}
+
+/// Major and minor number of `6.1.0-13-amd64`.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut parts = text.split(['.', '-', '+']);
+    let major = parts.next()?.parse().ok()?;
+    Some((major, parts.next()?.parse().ok()?))
+}
+
+impl Action {
+    /// The kernel's `SECCOMP_RET_*` for it.
+    fn value(self, errno: Option<u16>) -> u32 {
+        match self {
+            Action::Allow => libc::SECCOMP_RET_ALLOW,
+            Action::Errno => {
+                let errno = errno.map_or(libc::EPERM as u32, u32::from);
+                libc::SECCOMP_RET_ERRNO | errno
+            }
+            Action::Log => libc::SECCOMP_RET_LOG,
+            Action::Trap => libc::SECCOMP_RET_TRAP,
+            Action::KillThread => libc::SECCOMP_RET_KILL_THREAD,
+            Action::KillProcess => libc::SECCOMP_RET_KILL_PROCESS,
+        }
+    }
 }

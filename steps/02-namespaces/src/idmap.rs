@@ -1,0 +1,169 @@
+//! Who root inside is outside (user_namespaces(7)).
+
+use std::path::Path;
+use std::process::Command;
+
+use rustix::io::Errno;
+use rustix::process::{getegid, geteuid};
+
+use crate::sandbox::{IdMap, Sandbox};
+use crate::{CapSet, Error};
+
+/// The maps of a new user namespace, and how they can be written.
+#[derive(Debug)]
+pub(crate) struct Maps {
+    uid: Vec<IdMap>,
+    gid: Vec<IdMap>,
+    how: How,
+    pub(crate) may_set_groups: bool,
+}
+
+/// Who writes the maps.
+#[derive(Debug, PartialEq, Eq)]
+enum How {
+    /// We hold CAP_SETUID and CAP_SETGID: any map.
+    Root,
+    /// An ordinary user: himself, and nobody else.
+    OnlySelf,
+    /// The set-user-ID helpers, which know `/etc/subuid`.
+    Helpers,
+}
+
+impl Maps {
+    pub(crate) fn prepare(sandbox: &Sandbox) -> Result<Maps, Error> {
+        let (uid, gid) = (sandbox.uid_map.clone(), sandbox.gid_map.clone());
+        if uid.is_empty() || gid.is_empty() {
+            return Err(Error::Invalid(
+                "a new user namespace needs a map of users and one of \
+                 groups, or everybody in it is nobody"
+                    .to_owned(),
+            ));
+        }
+        let held = CapSet::held();
+        let both = ["SETUID", "SETGID"].iter().all(|name| {
+            CapSet::parse(name).is_some_and(|cap| held.contains(cap))
+        });
+        let only = |map: &[IdMap], id: u32| matches!(map, [one] if one.count == 1 && one.outside == id);
+        let how = if both {
+            How::Root
+        } else if only(&uid, geteuid().as_raw())
+            && only(&gid, getegid().as_raw())
+        {
+            How::OnlySelf
+        } else {
+            How::Helpers
+        };
+        let may_set_groups = how != How::OnlySelf;
+        Ok(Maps { uid, gid, how, may_set_groups })
+    }
+
+    /// Parent: writes the maps of the child.
+    pub(crate) fn write(&self, pid: i32) -> Result<(), Error> {
+        if self.how == How::Helpers {
+            help("newuidmap", pid, &self.uid)?;
+            return help("newgidmap", pid, &self.gid);
+        }
+        if self.how == How::OnlySelf {
+            // Else a user could leave a group that is there to keep him
+            // *out* of a file (CVE-2014-8989).
+            put(pid, "setgroups", "deny")?;
+        }
+        put(pid, "uid_map", &lines(&self.uid))?;
+        put(pid, "gid_map", &lines(&self.gid))
+    }
+}
+
+impl IdMap {
+    /// The maps for an ordinary user's containers: root inside is the
+    /// caller, and further IDs come from `/etc/subuid` and `/etc/subgid`
+    /// when the helpers newuidmap and newgidmap are installed.
+    pub fn rootless() -> (Vec<IdMap>, Vec<IdMap>) {
+        let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+        let only = |id| IdMap { inside: 0, outside: id, count: 1 };
+        let name = std::fs::read_to_string("/etc/passwd")
+            .ok()
+            .and_then(|text| user_name(&text, uid))
+            .unwrap_or_default();
+        let range = |file: &str| {
+            let text = std::fs::read_to_string(file).ok()?;
+            sub_ids(&text, &name, uid)
+        };
+        let helpers = ["newuidmap", "newgidmap"].iter().all(|it| in_path(it));
+        match (helpers, range("/etc/subuid"), range("/etc/subgid")) {
+            (true, Some(uids), Some(gids)) => {
+                (vec![only(uid), uids], vec![only(gid), gids])
+            }
+            _ => (vec![only(uid)], vec![only(gid)]),
+        }
+    }
+}
+
+fn user_name(passwd: &str, uid: u32) -> Option<String> {
+    passwd.lines().find_map(|line| {
+        let mut parts = line.split(':');
+        let name = parts.next()?;
+        (parts.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
+}
+
+/// A line `user:first:count` of subuid(5), put after root.
+fn sub_ids(text: &str, name: &str, uid: u32) -> Option<IdMap> {
+    text.lines().find_map(|line| {
+        let mut parts = line.trim().split(':');
+        let who = parts.next()?;
+        if who != name && who.parse() != Ok(uid) {
+            return None;
+        }
+        let outside = parts.next()?.parse().ok()?;
+        let count = parts.next()?.parse().ok()?;
+        Some(IdMap { inside: 1, outside, count })
+    })
+}
+
+fn in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).exists())
+}
+
+fn lines(map: &[IdMap]) -> String {
+    let line =
+        |it: &IdMap| format!("{} {} {}\n", it.inside, it.outside, it.count);
+    map.iter().map(line).collect()
+}
+
+fn put(pid: i32, file: &str, text: &str) -> Result<(), Error> {
+    let path = Path::new("/proc").join(pid.to_string()).join(file);
+    std::fs::write(&path, text).map_err(|error| Error::File {
+        doing: "write",
+        path,
+        errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
+    })
+}
+
+fn help(program: &'static str, pid: i32, map: &[IdMap]) -> Result<(), Error> {
+    let failed = |output: String| Error::IdMapHelper { program, output };
+    let numbers = map.iter().flat_map(|it| [it.inside, it.outside, it.count]);
+    let output = Command::new(program)
+        .arg(pid.to_string())
+        .args(numbers.map(|number| number.to_string()))
+        .output()
+        .map_err(|error| failed(error.to_string()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sub_ids_come_after_root_and_by_name_or_number() {
+        let text = "ann:100000:65536\n1001:300000:10\n";
+        let map = sub_ids(text, "ann", 1000).unwrap();
+        assert_eq!((map.inside, map.outside, map.count), (1, 100_000, 65536));
+        assert_eq!(sub_ids(text, "bob", 1001).unwrap().outside, 300_000);
+        assert!(sub_ids(text, "eve", 1002).is_none());
+    }
+}

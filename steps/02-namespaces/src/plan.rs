@@ -1,0 +1,107 @@
+//! Everything that has to be known before the clone.
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use crate::command::Command;
+use crate::idmap::Maps;
+use crate::inroot::RootPath;
+use crate::joins::Joins;
+use crate::rights::Rights;
+use crate::stdio::Stdio;
+use crate::world::World;
+use crate::{CgroupEntry, Error, Namespace, Process, Sandbox};
+
+/// The prepared container or exec.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// None for an exec, whose world exists.
+    pub(crate) world: Option<World>,
+    pub(crate) joins: Joins,
+    pub(crate) maps: Option<Maps>,
+    pub(crate) rights: Rights,
+    pub(crate) command: Command,
+    pub(crate) cwd: RootPath,
+    pub(crate) cwd_name: String,
+    pub(crate) console: RootPath,
+    pub(crate) init: bool,
+    pub(crate) waits_for_maps: bool,
+    pub(crate) waits_for_cgroup: bool,
+    pub(crate) oom_score_adj: Option<i32>,
+    /// File descriptors that the child needs, sorted.
+    pub(crate) keep: Vec<i32>,
+}
+
+impl Plan {
+    /// For a new container.
+    pub(crate) fn create(
+        sandbox: &Sandbox,
+        process: &Process,
+    ) -> Result<Plan, Error> {
+        let joins = Joins::prepare(&sandbox.namespaces)?;
+        let own_user_ns = sandbox.namespaces.user == Namespace::New;
+        let maps = own_user_ns.then(|| Maps::prepare(sandbox)).transpose()?;
+        let mut plan = Plan::new(process, &sandbox.rootfs, joins, own_user_ns)?;
+        plan.world = Some(World::prepare(sandbox)?);
+        if let Some(maps) = &maps {
+            plan.rights.may_set_groups = maps.may_set_groups;
+        }
+        plan.waits_for_maps = maps.is_some();
+        plan.maps = maps;
+        plan.init = process.init;
+        Ok(plan)
+    }
+
+    /// For a process beside `pid`.
+    pub(crate) fn join(
+        pid: i32,
+        pidfd: OwnedFd,
+        process: &Process,
+    ) -> Result<Plan, Error> {
+        let joins = Joins::of_process(pid, pidfd);
+        let root = format!("/proc/{pid}/root");
+        let enters_user = joins.enters_user;
+        Plan::new(process, Path::new(&root), joins, enters_user)
+    }
+
+    fn new(
+        process: &Process,
+        rootfs: &Path,
+        joins: Joins,
+        own_user_ns: bool,
+    ) -> Result<Plan, Error> {
+        let who = process.user.resolve(rootfs)?;
+        Ok(Plan {
+            world: None,
+            maps: None,
+            command: Command::prepare(process, &who.home)?,
+            rights: Rights::prepare(process, who, own_user_ns)?,
+            joins,
+            cwd: RootPath::new(&process.cwd)?,
+            cwd_name: process.cwd.display().to_string(),
+            console: RootPath::new(Path::new("/dev/console"))?,
+            init: false,
+            waits_for_maps: false,
+            waits_for_cgroup: false,
+            oom_score_adj: process.oom_score_adj,
+            keep: Vec::new(),
+        })
+    }
+
+    /// Notes which file descriptors the child may keep.
+    pub(crate) fn keep_open(
+        &mut self,
+        wire: BorrowedFd<'_>,
+        stdio: Stdio<'_>,
+        cgroup: CgroupEntry<'_>,
+    ) {
+        let mut keep = vec![wire.as_raw_fd()];
+        if let Stdio::Streams { stdin, stdout, stderr } = stdio {
+            keep.extend([stdin, stdout, stderr].map(|fd| fd.as_raw_fd()));
+        }
+        keep.extend(cgroup.into.map(|fd| fd.as_raw_fd()));
+        keep.extend(self.joins.fds());
+        keep.sort_unstable();
+        self.keep = keep;
+    }
+}

@@ -1,0 +1,316 @@
+//! Classic BPF: the language that the kernel's filter is written in.
+//!
+//! A program is a list of 8-byte instructions with one register and jumps
+//! that only go forward, so that it must end. The kernel checks every call
+//! against it, so what counts is how few instructions a call passes: the
+//! calls are found by a binary search over ranges of numbers, nine steps
+//! for four hundred calls.
+
+use super::profile::{Comparison, Condition};
+
+/// One instruction (`struct sock_filter`).
+pub(crate) type Instruction = libc::sock_filter;
+
+/// What is done with a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// The first list of conditions that all hold decides.
+    pub(crate) cases: Vec<(Vec<Condition>, u32)>,
+    /// `SECCOMP_RET_*` if none does.
+    pub(crate) otherwise: u32,
+}
+
+impl Verdict {
+    /// The same for every argument.
+    pub(crate) fn always(value: u32) -> Verdict {
+        Verdict { cases: Vec::new(), otherwise: value }
+    }
+}
+
+// Offsets into `struct seccomp_data`.
+const NUMBER: u32 = 0;
+const ARCH: u32 = 4;
+const ARGS: u32 = 16;
+
+const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+const AND: u32 = libc::BPF_ALU | libc::BPF_AND | libc::BPF_K;
+const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+const GREATER: u32 = libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K;
+const AT_LEAST: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
+const GO_TO: u32 = libc::BPF_JMP | libc::BPF_JA;
+const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+
+/// `AUDIT_ARCH_*` of this machine (linux/audit.h): the ELF number with a
+/// bit for 64-bit and one for little endian.
+#[cfg(target_arch = "x86_64")]
+const MACHINE: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const MACHINE: u32 = 0xc000_00b7;
+
+/// The x32 calls have this bit set; a filter that only knows the plain
+/// numbers could be walked around with it.
+const X32: u32 = 0x4000_0000;
+
+/// Makes the program for `calls`, which is sorted by number; a number that
+/// is not there gets `unknown`.
+pub(crate) fn program(
+    calls: &[(u32, Verdict)],
+    unknown: u32,
+) -> Vec<Instruction> {
+    let mut code = vec![
+        step(LOAD, ARCH),
+        // Another instruction set has other numbers: refuse it whole.
+        branch(EQUAL, MACHINE, 1, 0),
+        step(RETURN, unknown),
+        step(LOAD, NUMBER),
+        branch(AT_LEAST, X32, 0, 1),
+        step(RETURN, unknown),
+    ];
+    code.extend(search(&ranges(calls, unknown)));
+    code
+}
+
+/// Neighbours with the same verdict become one range, named by its start.
+fn ranges(calls: &[(u32, Verdict)], unknown: u32) -> Vec<(u32, Verdict)> {
+    let nothing = Verdict::always(unknown);
+    let mut ranges = vec![(0, nothing.clone())];
+    let mut put = |start: u32, verdict: &Verdict| {
+        if ranges.last().is_some_and(|(_, last)| last == verdict) {
+            return;
+        }
+        if ranges.last().is_some_and(|(last, _)| *last == start) {
+            ranges.pop();
+        }
+        ranges.push((start, verdict.clone()));
+    };
+    let mut next = 0;
+    for (number, verdict) in calls {
+        if *number > next {
+            put(next, &nothing);
+        }
+        put(*number, verdict);
+        next = number + 1;
+    }
+    put(next, &nothing);
+    ranges
+}
+
+/// A binary search: one comparison, then the left or the right half.
+fn search(ranges: &[(u32, Verdict)]) -> Vec<Instruction> {
+    let [.., (_, last)] = ranges else { return Vec::new() };
+    if ranges.len() == 1 {
+        return decide(last);
+    }
+    let (low, high) = ranges.split_at(ranges.len() / 2);
+    let start = high[0].0;
+    let (low, high) = (search(low), search(high));
+    // A conditional jump reaches 255 instructions, GO_TO any number.
+    let mut code = match u8::try_from(low.len()) {
+        Ok(over) => vec![branch(AT_LEAST, start, over, 0)],
+        Err(_) => vec![
+            branch(AT_LEAST, start, 0, 1),
+            step(GO_TO, u32::try_from(low.len()).unwrap_or(u32::MAX)),
+        ],
+    };
+    code.extend(low);
+    code.extend(high);
+    code
+}
+
+fn decide(verdict: &Verdict) -> Vec<Instruction> {
+    let mut code = Vec::new();
+    for (conditions, value) in &verdict.cases {
+        let mut case: Vec<_> = conditions.iter().flat_map(test).collect();
+        case.push(step(RETURN, *value));
+        let end = case.len();
+        for (at, instruction) in case.iter_mut().enumerate() {
+            let over = u8::try_from(end - at - 1).unwrap_or(u8::MAX);
+            for jump in [&mut instruction.jt, &mut instruction.jf] {
+                if *jump == FAIL {
+                    *jump = over;
+                }
+            }
+        }
+        code.extend(case);
+    }
+    code.push(step(RETURN, verdict.otherwise));
+    code
+}
+
+/// Stands for "to the end of this case" until that is known.
+const FAIL: u8 = u8::MAX;
+
+/// Falls through if the condition holds, else jumps to [`FAIL`]. Arguments
+/// have 64 bits and the register 32, so each is compared in two halves, the
+/// high one first.
+fn test(condition: &Condition) -> Vec<Instruction> {
+    let at = ARGS + 8 * u32::from(condition.index);
+    let (low, high) = if cfg!(target_endian = "little") {
+        (at, at + 4)
+    } else {
+        (at + 4, at)
+    };
+    let halves = |value: u64| ((value >> 32) as u32, value as u32);
+    let (big, small) = halves(condition.value);
+    let equal = |mask: Option<(u32, u32)>, (big, small): (u32, u32)| {
+        let and = |part: u32| mask.map(|_| step(AND, part));
+        let (mask_big, mask_small) = mask.unwrap_or_default();
+        [
+            Some(step(LOAD, high)),
+            and(mask_big),
+            Some(branch(EQUAL, big, 0, FAIL)),
+            Some(step(LOAD, low)),
+            and(mask_small),
+            Some(branch(EQUAL, small, 0, FAIL)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    };
+    // If the high halves differ they decide alone: jump over the other two.
+    let order = |differs: Instruction, same_else: u8, tail: Instruction| {
+        let same = branch(EQUAL, big, 0, same_else);
+        vec![step(LOAD, high), differs, same, step(LOAD, low), tail]
+    };
+    match condition.op {
+        Comparison::Equal => equal(None, (big, small)),
+        Comparison::MaskedEqual => {
+            equal(Some((big, small)), halves(condition.value_two))
+        }
+        Comparison::NotEqual => vec![
+            step(LOAD, high),
+            branch(EQUAL, big, 0, 2),
+            step(LOAD, low),
+            branch(EQUAL, small, FAIL, 0),
+        ],
+        Comparison::Greater | Comparison::GreaterOrEqual => {
+            let op = if condition.op == Comparison::Greater {
+                GREATER
+            } else {
+                AT_LEAST
+            };
+            let tail = branch(op, small, 0, FAIL);
+            order(branch(GREATER, big, 3, 0), FAIL, tail)
+        }
+        Comparison::Less | Comparison::LessOrEqual => {
+            let op = if condition.op == Comparison::Less {
+                AT_LEAST
+            } else {
+                GREATER
+            };
+            let tail = branch(op, small, FAIL, 0);
+            order(branch(GREATER, big, FAIL, 0), 2, tail)
+        }
+    }
+}
+
+fn step(code: u32, k: u32) -> Instruction {
+    branch(code, k, 0, 0)
+}
+
+/// Jumps over `jt` instructions if true, over `jf` if not.
+fn branch(code: u32, k: u32, jt: u8, jf: u8) -> Instruction {
+    Instruction { code: code as u16, jt, jf, k }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What the kernel does with a program.
+    fn run(code: &[Instruction], number: u32, args: [u64; 6]) -> u32 {
+        let (mut at, mut register) = (0, 0_u32);
+        loop {
+            let it = &code[at];
+            at += 1;
+            match u32::from(it.code) {
+                RETURN => return it.k,
+                GO_TO => at += it.k as usize,
+                AND => register &= it.k,
+                LOAD if it.k == NUMBER => register = number,
+                LOAD if it.k == ARCH => register = MACHINE,
+                LOAD => {
+                    let argument = args[(it.k - ARGS) as usize / 8];
+                    let high = (it.k - ARGS) % 8 == 4;
+                    register = (argument >> if high { 32 } else { 0 }) as u32;
+                }
+                code => {
+                    let holds = match code {
+                        EQUAL => register == it.k,
+                        GREATER => register > it.k,
+                        _ => register >= it.k,
+                    };
+                    at += usize::from(if holds { it.jt } else { it.jf });
+                }
+            }
+        }
+    }
+
+    fn holds(it: &Condition, args: [u64; 6]) -> bool {
+        let argument = args[usize::from(it.index)];
+        match it.op {
+            Comparison::NotEqual => argument != it.value,
+            Comparison::Less => argument < it.value,
+            Comparison::LessOrEqual => argument <= it.value,
+            Comparison::Equal => argument == it.value,
+            Comparison::GreaterOrEqual => argument >= it.value,
+            Comparison::Greater => argument > it.value,
+            Comparison::MaskedEqual => argument & it.value == it.value_two,
+        }
+    }
+
+    /// Numbers that collide often, in both halves.
+    fn number() -> impl Strategy<Value = u64> {
+        let half = prop_oneof![0_u64..3, Just(0xffff_ffff)];
+        (half.clone(), half).prop_map(|(high, low)| high << 32 | low)
+    }
+
+    fn condition() -> impl Strategy<Value = Condition> {
+        let op = prop_oneof![
+            Just(Comparison::NotEqual),
+            Just(Comparison::Less),
+            Just(Comparison::LessOrEqual),
+            Just(Comparison::Equal),
+            Just(Comparison::GreaterOrEqual),
+            Just(Comparison::Greater),
+            Just(Comparison::MaskedEqual),
+        ];
+        (0_u8..6, number(), number(), op).prop_map(
+            |(index, value, value_two, op)| Condition {
+                index,
+                value,
+                value_two,
+                op,
+            },
+        )
+    }
+
+    fn verdict() -> impl Strategy<Value = Verdict> {
+        let conditions = proptest::collection::vec(condition(), 1..4);
+        let cases = proptest::collection::vec((conditions, 1_u32..9), 0..3);
+        (cases, 10_u32..14)
+            .prop_map(|(cases, otherwise)| Verdict { cases, otherwise })
+    }
+
+    proptest! {
+        #[test]
+        fn the_program_decides_as_the_rules_say(
+            rules in proptest::collection::btree_map(
+                0_u32..500, verdict(), 0..200,
+            ),
+            asked in 0_u32..600,
+            args in proptest::array::uniform6(number()),
+        ) {
+            let list: Vec<_> = rules.clone().into_iter().collect();
+            let expected = rules.get(&asked).map_or(99, |verdict| {
+                let case = verdict.cases.iter().find(|(conditions, _)| {
+                    conditions.iter().all(|it| holds(it, args))
+                });
+                case.map_or(verdict.otherwise, |(_, value)| *value)
+            });
+            let code = program(&list, 99);
+            prop_assert_eq!(run(&code, asked, args), expected);
+        }
+    }
+}
