@@ -2,10 +2,13 @@
 #![deny(missing_docs)]
 
 pub mod client;
+pub mod daemon;
 mod error;
 pub mod frames;
 pub mod id;
+pub mod jsonlog;
 pub mod server;
 pub mod state;
+pub mod testing;
 
 pub use error::Error;

@@ -1,0 +1,185 @@
+//! Writing a log: cutting output into lines, and files into pieces.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::{Line, MAX_LINE, Stream, numbered};
+use crate::Error;
+
+/// When a new file begins, and how many are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rotation {
+    /// Docker's `max-size`, in bytes; `None` is one file without end.
+    pub max_size: Option<u64>,
+    /// Docker's `max-file`: files in all, at least 1.
+    pub max_file: u32,
+}
+
+impl Default for Rotation {
+    fn default() -> Rotation {
+        Rotation { max_size: None, max_file: 1 }
+    }
+}
+
+/// Appends what a process writes to its log.
+#[derive(Debug)]
+pub struct Writer {
+    path: PathBuf,
+    rotation: Rotation,
+    file: File,
+    size: u64,
+    open: [Partial; 2],
+}
+
+/// The beginning of a line whose end has not been read yet.
+#[derive(Debug, Default)]
+struct Partial {
+    text: Vec<u8>,
+    since: Option<Timestamp>,
+}
+
+impl Writer {
+    /// Opens the log at `path`, to go on at its end.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn open(path: &Path, rotation: Rotation) -> Result<Writer, Error> {
+        let file = append_to(path)?;
+        let size = file.metadata().map_err(Error::read(path))?.len();
+        let open = Default::default();
+        Ok(Writer { path: path.to_owned(), rotation, file, size, open })
+    }
+
+    /// Takes what has just been read from the process. Whole lines are in
+    /// the file when this returns; the beginning of a line waits for its
+    /// end, or for [`finish`](Writer::finish).
+    ///
+    /// # Errors
+    /// [`Error::Write`], for example with a full disk. The lines of this
+    /// call may be lost then; the next call tries again.
+    pub fn push(
+        &mut self,
+        stream: Stream,
+        mut output: &[u8],
+    ) -> Result<(), Error> {
+        let now = Timestamp::now();
+        let mut lines = Vec::new();
+        while !output.is_empty() {
+            let partial = self.partial(stream);
+            let room = MAX_LINE - partial.text.len();
+            let newline = output.iter().position(|byte| *byte == b'\n');
+            let (take, ends) = match newline {
+                Some(at) if at < room => (at + 1, true),
+                _ => (room.min(output.len()), output.len() >= room),
+            };
+            let since = *partial.since.get_or_insert(now);
+            partial.text.extend_from_slice(&output[..take]);
+            output = &output[take..];
+            if ends {
+                let rest = cut_inside_character(&mut partial.text);
+                let text = std::mem::replace(&mut partial.text, rest);
+                partial.since = (!partial.text.is_empty()).then_some(now);
+                encode(&mut lines, &text, stream, since)?;
+            }
+        }
+        self.append(&lines)
+    }
+
+    /// The stream has ended: writes a last line that has no `\n`.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn finish(&mut self, stream: Stream) -> Result<(), Error> {
+        let partial = std::mem::take(self.partial(stream));
+        let Some(since) = partial.since else { return Ok(()) };
+        let mut line = Vec::new();
+        encode(&mut line, &partial.text, stream, since)?;
+        self.append(&line)
+    }
+
+    fn partial(&mut self, stream: Stream) -> &mut Partial {
+        &mut self.open[usize::from(stream == Stream::Stderr)]
+    }
+
+    /// One write(2) for all lines: with O_APPEND it cannot be torn apart by
+    /// another writer, and a reader sees whole lines.
+    fn append(&mut self, lines: &[u8]) -> Result<(), Error> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        if self.rotation.max_size.is_some_and(|max| self.size >= max) {
+            self.rotate()?;
+        }
+        self.file
+            .write_all(lines)
+            .map_err(Error::write("append to the log", &self.path))?;
+        self.size += lines.len() as u64;
+        Ok(())
+    }
+
+    /// Shifts `NAME.1` to `NAME.2` and so on, oldest first, so that a crash
+    /// in between loses no file but the one that was to go anyway.
+    fn rotate(&mut self) -> Result<(), Error> {
+        let keep = self.rotation.max_file.max(1);
+        if keep == 1 {
+            // Nothing may be kept. Readers notice that the file is shorter.
+            self.file
+                .set_len(0)
+                .map_err(Error::write("empty the log", &self.path))?;
+        }
+        for number in (0..keep - 1).rev() {
+            let from = numbered(&self.path, number);
+            if from.exists() {
+                let to = numbered(&self.path, number + 1);
+                fs::rename(&from, &to)
+                    .map_err(Error::write("rotate the log", &from))?;
+            }
+        }
+        self.file = append_to(&self.path)?;
+        self.size = 0;
+        Ok(())
+    }
+}
+
+fn append_to(path: &Path) -> Result<File, Error> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        // Output may contain secrets; Docker's logs are 0640.
+        .mode(0o640)
+        .open(path)
+        .map_err(Error::write("open the log", path))
+}
+
+fn encode(
+    out: &mut Vec<u8>,
+    text: &[u8],
+    stream: Stream,
+    time: Timestamp,
+) -> Result<(), Error> {
+    let log = String::from_utf8_lossy(text);
+    let time = time.to_string().into();
+    let line = Line { log, stream: stream.name(), time };
+    serde_json::to_writer(&mut *out, &line).map_err(Error::Encode)?;
+    out.push(b'\n');
+    Ok(())
+}
+
+/// Splits off the first bytes of a UTF-8 character at the end of a piece
+/// that was cut by length, so that the character stays whole in the next.
+fn cut_inside_character(text: &mut Vec<u8>) -> Vec<u8> {
+    if text.ends_with(b"\n") {
+        return Vec::new();
+    }
+    match std::str::from_utf8(text) {
+        // No error length: the input ended too early, it is not wrong.
+        Err(it) if it.error_len().is_none() && it.valid_up_to() > 0 => {
+            text.split_off(it.valid_up_to())
+        }
+        _ => Vec::new(),
+    }
+}
