@@ -1,0 +1,175 @@
+//! Owners, modes, extended attributes, times; in this order, because
+//! chown(2) clears setuid bits and file capabilities.
+
+use std::os::fd::AsRawFd;
+
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{AtFlags, Gid, Mode, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use super::entries::Entry;
+use super::error::{lossy, sys};
+use super::{Applier, TarError, dirs};
+
+/// Attributes that would make overlayfs see what is not in the layer
+/// (redirects to other directories, contents of other files). They are how a
+/// *mount* keeps its books and never belong into a tar.
+const OVERLAY: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
+
+/// Attributes that speak of the host they were made on, not of the file.
+const HOST: [&[u8]; 4] =
+    [b"security.selinux", b"security.ima", b"security.evm", b"system."];
+
+impl Applier {
+    /// For what has a descriptor of its own: files and directories. A
+    /// directory's mode and times come last of all, see `dirs`.
+    pub(super) fn attributes(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        entry: &Entry,
+        directory: bool,
+    ) -> Result<(), TarError> {
+        if self.options.owners {
+            let (uid, gid) = owner(entry);
+            rustix::fs::fchown(fd, Some(uid), Some(gid))
+                .map_err(|e| unmapped(entry, e))?;
+        }
+        if !directory {
+            let mode = Mode::from_raw_mode(entry.mode);
+            rustix::fs::fchmod(fd, mode)
+                .map_err(sys(&entry.path, "set its mode"))?;
+        }
+        for (name, value) in wanted(entry)? {
+            let flags = XattrFlags::empty();
+            let set = rustix::fs::fsetxattr(fd, name, value, flags);
+            self.set_or_warn(entry, name, set)?;
+        }
+        if !directory {
+            rustix::fs::futimens(fd, &dirs::both(entry.mtime))
+                .map_err(sys(&entry.path, "set its time"))?;
+        }
+        Ok(())
+    }
+
+    /// For what must not be opened: links, devices, FIFOs.
+    pub(super) fn attributes_at(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        name: &[u8],
+        entry: &Entry,
+        link: bool,
+    ) -> Result<(), TarError> {
+        let nofollow = AtFlags::SYMLINK_NOFOLLOW;
+        if self.options.owners {
+            let (uid, gid) = owner(entry);
+            rustix::fs::chownat(dir, name, Some(uid), Some(gid), nofollow)
+                .map_err(|e| unmapped(entry, e))?;
+        }
+        if !link {
+            // Links have no mode on Linux. Nothing can have put a link here
+            // meanwhile: the layer is not visible to anybody else yet.
+            let mode = Mode::from_raw_mode(entry.mode);
+            rustix::fs::chmodat(dir, name, mode, AtFlags::empty())
+                .map_err(sys(&entry.path, "set its mode"))?;
+        }
+        for (key, value) in wanted(entry)? {
+            // There is no setxattrat(2) before Linux 6.13; the descriptor's
+            // path in /proc leads to the same place.
+            let mut path = Vec::from("/proc/self/fd/");
+            path.extend(dir.as_raw_fd().to_string().bytes());
+            path.push(b'/');
+            path.extend(name);
+            let flags = XattrFlags::empty();
+            let set = rustix::fs::lsetxattr(path, key, value, flags);
+            self.set_or_warn(entry, key, set)?;
+        }
+        rustix::fs::utimensat(dir, name, &dirs::both(entry.mtime), nofollow)
+            .map_err(sys(&entry.path, "set its time"))
+    }
+
+    /// Marks a directory as hiding what lower layers have in it.
+    pub(super) fn mark_opaque(
+        &mut self,
+        dir: impl AsFd,
+        path: &[u8],
+    ) -> Result<(), TarError> {
+        let name = match self.options.trusted {
+            true => "trusted.overlay.opaque",
+            false => "user.overlay.opaque",
+        };
+        rustix::fs::fsetxattr(dir, name, b"y", XattrFlags::empty()).map_err(
+            sys(
+                path,
+                "mark the directory as opaque (does the \
+                 data root's file system keep extended attributes?)",
+            ),
+        )
+    }
+
+    /// A file system that does not know an attribute, or a user who may not
+    /// set it, is no reason to do without the image; but it is said.
+    fn set_or_warn(
+        &mut self,
+        entry: &Entry,
+        name: &[u8],
+        set: Result<(), Errno>,
+    ) -> Result<(), TarError> {
+        let name = String::from_utf8_lossy(name).into_owned();
+        match set {
+            Ok(()) => Ok(()),
+            Err(Errno::OPNOTSUPP | Errno::PERM) => {
+                self.warn(format!(
+                    "extended attribute {name} cannot be set here, first at \
+                     {}: programs that rely on it will miss it",
+                    lossy(&entry.path)
+                ));
+                Ok(())
+            }
+            Err(e) => Err(sys(&entry.path, "set an extended attribute")(e)),
+        }
+    }
+}
+
+/// The attributes to set; hostile ones are an error.
+fn wanted(
+    entry: &Entry,
+) -> Result<impl Iterator<Item = (&[u8], &[u8])>, TarError> {
+    for (name, _) in &entry.xattrs {
+        if OVERLAY.iter().any(|prefix| name.starts_with(prefix)) {
+            return Err(TarError::entry(
+                &entry.path,
+                &format!(
+                    "attribute {} would change how the layers are stacked",
+                    lossy(name)
+                ),
+            ));
+        }
+        if name.is_empty() || name.contains(&0) {
+            let problem = "an extended attribute without a proper name";
+            return Err(TarError::entry(&entry.path, problem));
+        }
+    }
+    let ours = |name: &[u8]| !HOST.iter().any(|p| name.starts_with(p));
+    let all = entry.xattrs.iter().filter(move |(name, _)| ours(name));
+    Ok(all.map(|(name, value)| (name.as_slice(), value.as_slice())))
+}
+
+fn owner(entry: &Entry) -> (Uid, Gid) {
+    (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid))
+}
+
+/// EINVAL from chown(2) means: this ID does not exist in the user namespace.
+fn unmapped(entry: &Entry, errno: Errno) -> TarError {
+    if errno != Errno::INVAL {
+        return sys(&entry.path, "set its owner")(errno);
+    }
+    TarError::entry(
+        &entry.path,
+        &format!(
+            "its owner {}:{} is not mapped in this user namespace: give the \
+             user more subordinate IDs in /etc/subuid and /etc/subgid \
+             (65536 is usual)",
+            entry.uid, entry.gid
+        ),
+    )
+}

@@ -1,0 +1,404 @@
+//! Reading a tar: blocks of 512 bytes, a header and then content.
+//!
+//! The fields are read by the `tar` crate's [`tar::Header`]. The order of
+//! things is ours, because it decides what is believed: names and extended
+//! headers are limited in length, and only regular files have content (Go's
+//! rule, hence Docker's: a parser that skips content where another sees
+//! headers can be shown two different archives, CVE-2025-62518).
+
+use std::io::BufRead;
+
+use rustix::fs::Timespec;
+use tar::Header;
+
+use super::pax::Pax;
+use super::sparse::{self, PaxSparse, Sparse};
+use super::{Limits, TarError};
+
+const BLOCK: usize = 512;
+/// Longer names and extended headers than this have no honest use (Go's
+/// limit too).
+const EXTENSION_MAX: u64 = 1 << 20;
+const PATH_MAX: usize = 4096;
+
+/// What an entry wants to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    File,
+    Directory,
+    Symlink,
+    HardLink,
+    Char,
+    Block,
+    Fifo,
+}
+
+/// One entry, its extensions already applied.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// As in the tar, not cleaned.
+    pub(super) path: Vec<u8>,
+    pub(super) kind: Kind,
+    /// Target of a symbolic or hard link.
+    pub(super) link: Vec<u8>,
+    /// Permission bits, with setuid, setgid and sticky.
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) mtime: Timespec,
+    pub(super) device: (u32, u32),
+    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) sparse: Option<Sparse>,
+}
+
+/// The entries of a tar, one after another.
+pub(super) struct Entries<'a> {
+    input: &'a mut dyn BufRead,
+    limits: Limits,
+    /// Bytes taken from `input`.
+    at: u64,
+    /// Content of the current entry not yet taken, and its padding.
+    left: u64,
+    padding: u64,
+    count: u64,
+}
+
+/// Extensions that precede the entry they belong to.
+#[derive(Default)]
+struct Ahead {
+    pax: Option<Pax>,
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+}
+
+impl<'a> Entries<'a> {
+    pub(super) fn new(
+        input: &'a mut dyn BufRead,
+        limits: Limits,
+    ) -> Entries<'a> {
+        Entries { input, limits, at: 0, left: 0, padding: 0, count: 0 }
+    }
+
+    /// The next entry; its content is then read with [`Entries::content`],
+    /// and what is not read is skipped.
+    pub(super) fn next(&mut self) -> Result<Option<Entry>, TarError> {
+        let mut ahead = Ahead::default();
+        loop {
+            self.skip_content()?;
+            let Some(header) = self.header()? else { return Ok(None) };
+            self.count += 1;
+            if self.count > self.limits.entries {
+                return Err(TarError::Limit {
+                    what: format!("{} entries", self.count),
+                    limit: self.limits.entries,
+                });
+            }
+            let size = header.entry_size().map_err(|e| self.bad(e))?;
+            match header.as_bytes()[156] {
+                b'x' => {
+                    let data = self.extension(size)?;
+                    let pax = Pax::parse(&data).map_err(|e| self.bad(e))?;
+                    ahead.pax = Some(pax);
+                }
+                b'L' => ahead.path = Some(self.long_name(size)?),
+                b'K' => ahead.link = Some(self.long_name(size)?),
+                // Defaults for all entries. Only git writes it, for a comment.
+                b'g' => drop(self.extension(size)?),
+                _ => return self.entry(&header, ahead).map(Some),
+            }
+        }
+    }
+
+    /// The next piece of the current entry's content; empty at its end.
+    pub(super) fn content(&mut self) -> Result<&[u8], TarError> {
+        if self.left == 0 {
+            return Ok(&[]);
+        }
+        let bytes = self.input.fill_buf().map_err(TarError::Read)?;
+        if bytes.is_empty() {
+            return Err(truncated());
+        }
+        let take =
+            bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        Ok(&bytes[..take])
+    }
+
+    /// Says that so many bytes of [`Entries::content`] are done with.
+    pub(super) fn consume(&mut self, bytes: usize) {
+        self.input.consume(bytes);
+        self.at += bytes as u64;
+        self.left -= bytes as u64;
+    }
+
+    fn entry(
+        &mut self,
+        header: &Header,
+        ahead: Ahead,
+    ) -> Result<Entry, TarError> {
+        let mut pax = ahead.pax.unwrap_or_default();
+        let in_pax = sparse::from_pax(&mut pax).map_err(|e| self.bad(e))?;
+        let path = pax.path.take().or(ahead.path);
+        let path = path.unwrap_or_else(|| header.path_bytes().into_owned());
+        let link = pax.link.take().or(ahead.link);
+        let link = link
+            .or_else(|| header.link_name_bytes().map(|l| l.into_owned()))
+            .unwrap_or_default();
+        let kind = self.kind(header, &path)?;
+        let mut entry = Entry {
+            kind,
+            link,
+            mode: header.mode().map_err(|e| self.bad(e))? & 0o7777,
+            uid: self.id("uid", pax.uid, header.uid())?,
+            gid: self.id("gid", pax.gid, header.gid())?,
+            mtime: self.mtime(&pax, header)?,
+            device: self.device(kind, header)?,
+            xattrs: std::mem::take(&mut pax.xattrs),
+            sparse: None,
+            path,
+        };
+        if kind == Kind::File {
+            let size = header.entry_size().map_err(|e| self.bad(e))?;
+            self.expect(pax.size.unwrap_or(size))?;
+            entry.sparse = self.sparse(header, in_pax)?;
+        }
+        check_names(&entry)?;
+        Ok(entry)
+    }
+
+    /// Notes how much content follows.
+    fn expect(&mut self, size: u64) -> Result<(), TarError> {
+        if size > self.limits.bytes {
+            return Err(TarError::Limit {
+                what: format!("a file of {size} bytes"),
+                limit: self.limits.bytes,
+            });
+        }
+        self.left = size;
+        self.padding = size.next_multiple_of(BLOCK as u64) - size;
+        Ok(())
+    }
+
+    fn kind(&self, header: &Header, path: &[u8]) -> Result<Kind, TarError> {
+        Ok(match header.as_bytes()[156] {
+            // Before POSIX a directory was a file with a slash at the end.
+            0 | b'0' if path.ends_with(b"/") => Kind::Directory,
+            0 | b'0' | b'7' | b'S' => Kind::File,
+            b'1' => Kind::HardLink,
+            b'2' => Kind::Symlink,
+            b'3' => Kind::Char,
+            b'4' => Kind::Block,
+            b'5' => Kind::Directory,
+            b'6' => Kind::Fifo,
+            other => {
+                let problem = format!(
+                    "entry type {:?} has no meaning in a layer",
+                    char::from(other)
+                );
+                return Err(TarError::entry(path, &problem));
+            }
+        })
+    }
+
+    fn id(
+        &self,
+        what: &str,
+        pax: Option<u64>,
+        header: std::io::Result<u64>,
+    ) -> Result<u32, TarError> {
+        let id = match pax {
+            Some(id) => id,
+            None => header.map_err(|e| self.bad(e))?,
+        };
+        // The last one means "leave it" to chown(2).
+        u32::try_from(id)
+            .ok()
+            .filter(|id| *id != u32::MAX)
+            .ok_or_else(|| self.bad(format!("{what} {id} is out of range")))
+    }
+
+    fn mtime(&self, pax: &Pax, header: &Header) -> Result<Timespec, TarError> {
+        if let Some(time) = pax.mtime {
+            return Ok(time);
+        }
+        let seconds = header.mtime().map_err(|e| self.bad(e))?;
+        // A base-256 number may be a negative one, i.e. before 1970.
+        Ok(Timespec { tv_sec: seconds.cast_signed(), tv_nsec: 0 })
+    }
+
+    fn device(
+        &self,
+        kind: Kind,
+        header: &Header,
+    ) -> Result<(u32, u32), TarError> {
+        if !matches!(kind, Kind::Char | Kind::Block) {
+            return Ok((0, 0));
+        }
+        let major = header.device_major().map_err(|e| self.bad(e))?;
+        let minor = header.device_minor().map_err(|e| self.bad(e))?;
+        Ok((major.unwrap_or(0), minor.unwrap_or(0)))
+    }
+
+    fn sparse(
+        &mut self,
+        header: &Header,
+        pax: PaxSparse,
+    ) -> Result<Option<Sparse>, TarError> {
+        let found = match pax {
+            PaxSparse::Map(map) => map,
+            PaxSparse::InContent(real) => self.map_in_content(real)?,
+            PaxSparse::No if header.as_bytes()[156] == b'S' => {
+                self.old_map(header)?
+            }
+            PaxSparse::No => return Ok(None),
+        };
+        if found.stored() != self.left {
+            return Err(self.bad("a sparse map that does not fit the content"));
+        }
+        Ok(Some(found))
+    }
+
+    /// Old GNU: four pieces in the header, 21 in each block that follows.
+    /// Those blocks are not part of the content's size.
+    fn old_map(&mut self, header: &Header) -> Result<Sparse, TarError> {
+        let gnu = header.as_gnu();
+        let gnu = gnu.ok_or_else(|| self.bad("type S in another format"))?;
+        let real = gnu.real_size().map_err(|e| self.bad(e))?;
+        let mut map = Vec::new();
+        let mut add = |pieces: &[tar::GnuSparseHeader]| {
+            for piece in pieces.iter().filter(|p| !p.is_empty()) {
+                map.push((piece.offset()?, piece.length()?));
+            }
+            Ok::<(), std::io::Error>(())
+        };
+        add(&gnu.sparse).map_err(|e| self.bad(e))?;
+        let mut more = gnu.is_extended();
+        let mut blocks = 0;
+        while more {
+            let mut block = tar::GnuExtSparseHeader::new();
+            self.read_exact(block.as_mut_bytes())?;
+            add(&block.sparse).map_err(|e| self.bad(e))?;
+            more = block.is_extended();
+            blocks += 1;
+            if blocks > sparse::PIECES_MAX / 21 {
+                return Err(self.bad("a sparse map without end"));
+            }
+        }
+        Sparse { map, real }.checked().map_err(|e| self.bad(e))
+    }
+
+    /// PAX 1.0: the count, then offsets and lengths, a number a line, filled
+    /// up to a whole block.
+    fn map_in_content(&mut self, real: u64) -> Result<Sparse, TarError> {
+        let mut text = Vec::new();
+        let mut numbers: Vec<u64> = Vec::new();
+        let mut wanted = 1;
+        while numbers.len() < wanted {
+            let mut block = [0; BLOCK];
+            if self.left < BLOCK as u64 {
+                return Err(self.bad("a sparse map that has no end"));
+            }
+            self.read_exact(&mut block)?;
+            self.left -= BLOCK as u64;
+            text.extend_from_slice(&block);
+            while let Some(end) = text.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = text.drain(..=end).collect();
+                let number = sparse::number(&line[..end]);
+                numbers.push(number.map_err(|e| self.bad(e))?);
+                let count = usize::try_from(numbers[0]).unwrap_or(usize::MAX);
+                if count > sparse::PIECES_MAX {
+                    return Err(self.bad("a sparse map without end"));
+                }
+                wanted = 1 + 2 * count;
+                if numbers.len() == wanted {
+                    break;
+                }
+            }
+        }
+        let map = sparse::pairs(&numbers[1..]);
+        map.and_then(|map| Sparse { map, real }.checked())
+            .map_err(|e| self.bad(e))
+    }
+
+    /// The next header; `None` at the end mark, or where the file just ends
+    /// (GNU tar and Go accept that too).
+    fn header(&mut self) -> Result<Option<Header>, TarError> {
+        if self.input.fill_buf().map_err(TarError::Read)?.is_empty() {
+            return Ok(None);
+        }
+        let mut header = Header::new_old();
+        self.read_exact(header.as_mut_bytes())?;
+        let bytes = header.as_bytes();
+        if bytes.iter().all(|b| *b == 0) {
+            return Ok(None);
+        }
+        // The sum of all bytes, with the sum's own field taken as spaces.
+        let byte = |(n, b): (usize, &u8)| match n {
+            148..156 => u32::from(b' '),
+            _ => u32::from(*b),
+        };
+        let sum: u32 = bytes.iter().enumerate().map(byte).sum();
+        match header.cksum() {
+            Ok(expected) if expected == sum => Ok(Some(header)),
+            _ => Err(self.bad("wrong checksum in a header")),
+        }
+    }
+
+    /// The content of an extension: small, or refused.
+    fn extension(&mut self, size: u64) -> Result<Vec<u8>, TarError> {
+        if size > EXTENSION_MAX {
+            return Err(TarError::Limit {
+                what: format!("an extended header of {size} bytes"),
+                limit: EXTENSION_MAX,
+            });
+        }
+        self.expect(size)?;
+        let mut data = vec![0; usize::try_from(size).unwrap_or(0)];
+        self.read_exact(&mut data)?;
+        self.left = 0;
+        Ok(data)
+    }
+
+    fn long_name(&mut self, size: u64) -> Result<Vec<u8>, TarError> {
+        let mut name = self.extension(size)?;
+        if let Some(end) = name.iter().position(|b| *b == 0) {
+            name.truncate(end);
+        }
+        Ok(name)
+    }
+
+    fn skip_content(&mut self) -> Result<(), TarError> {
+        self.left += std::mem::take(&mut self.padding);
+        while self.left > 0 {
+            let bytes = self.content()?.len();
+            self.consume(bytes);
+        }
+        Ok(())
+    }
+
+    fn read_exact(&mut self, bytes: &mut [u8]) -> Result<(), TarError> {
+        self.input.read_exact(bytes).map_err(TarError::Read)?;
+        self.at += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn bad(&self, problem: impl ToString) -> TarError {
+        let at = self.at.saturating_sub(BLOCK as u64);
+        TarError::Header { at, problem: problem.to_string() }
+    }
+}
+
+fn check_names(entry: &Entry) -> Result<(), TarError> {
+    for name in [&entry.path, &entry.link] {
+        if name.len() >= PATH_MAX {
+            return Err(TarError::Limit {
+                what: format!("a path of {} bytes", name.len()),
+                limit: PATH_MAX as u64,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn truncated() -> TarError {
+    TarError::Read(std::io::ErrorKind::UnexpectedEof.into())
+}

@@ -1,0 +1,156 @@
+//! Unpacking a layer, trusting nothing in it.
+//!
+//! A layer's tar comes from strangers and is unpacked by root. So every
+//! path in it is resolved by the kernel as if the layer's directory were
+//! `/` (openat2(2) with `RESOLVE_IN_ROOT`): whatever links an earlier entry
+//! made, a later one cannot get out. tar programs that check paths as text
+//! lose this race again and again (CVE-2018-15664, CVE-2019-14271).
+//!
+//! What differs from an ordinary `tar -x`:
+//!
+//! - `.wh.NAME` says that NAME of the layers below is gone. It becomes a
+//!   character device 0:0, which is what overlayfs wants to see;
+//! - `.wh..wh..opq` says that nothing in this directory shows through from
+//!   below: it becomes the extended attribute `trusted.overlay.opaque`
+//!   (`user.overlay.opaque` where root is not really root);
+//! - a later entry replaces an earlier one of the same name, whatever either
+//!   is; only a directory stays when a directory comes again.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `pipeline` | compressed stream → hashes → inflate → files, two threads |
+//! | `entries` | tar headers: PAX, GNU long names, sparse maps, limits |
+//! | `dirs` | paths → directory descriptors, safely, with a cache |
+//! | `place` | one entry → one file-system object |
+//! | `attrs` | owner, mode, xattrs, times |
+
+use std::io::BufRead;
+use std::path::Path;
+
+mod attrs;
+mod dirs;
+mod entries;
+mod error;
+mod pax;
+mod pipeline;
+mod place;
+mod sparse;
+
+pub use error::TarError;
+pub use pipeline::{Unpacked, unpack};
+
+use dirs::Dirs;
+use entries::Entries;
+
+/// How far a tar is believed. Real layers stay below these by a factor of
+/// ten; beyond, it is an attack or an accident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Entries in one layer.
+    pub entries: u64,
+    /// Components in one path.
+    pub depth: usize,
+    /// Bytes after decompression.
+    pub bytes: u64,
+    /// Bytes after decompression per byte before, once `ratio_from` bytes
+    /// have come out. Text gives 10, empty disk images 1,000.
+    pub ratio: u64,
+    /// See `ratio`.
+    pub ratio_from: u64,
+}
+
+/// The limits for layers of unknown origin.
+pub const LIMITS: Limits = Limits {
+    entries: 4_000_000,
+    depth: 512,
+    bytes: 512 << 30,
+    ratio: 300,
+    ratio_from: 1 << 30,
+};
+
+/// How to unpack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Keep the owners in the tar. An ordinary user cannot; everything then
+    /// belongs to that user.
+    pub owners: bool,
+    /// Overlay attributes under `trusted.`, which needs CAP_SYS_ADMIN in the
+    /// first user namespace; otherwise under `user.`, for mounts with the
+    /// option `userxattr`.
+    pub trusted: bool,
+    /// See [`Limits`].
+    pub limits: Limits,
+}
+
+impl Options {
+    /// What the calling user can do.
+    pub fn for_this_user() -> Options {
+        let root = rustix::process::geteuid().is_root();
+        Options {
+            owners: root,
+            trusted: root && in_first_user_namespace(),
+            limits: LIMITS,
+        }
+    }
+}
+
+/// The first user namespace maps every ID to itself (user_namespaces(7)).
+fn in_first_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map");
+    map.is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]))
+}
+
+/// What a layer turned out to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Bytes in its regular files.
+    pub size: u64,
+    /// How many entries.
+    pub entries: u64,
+    /// What this host could not give, e.g. an attribute that the file system
+    /// does not know. One line each, at most a few.
+    pub warnings: Vec<String>,
+}
+
+/// Unpacks a tar, not compressed, into an empty directory. What follows the
+/// end of the archive in `tar` is left unread.
+pub fn apply(
+    dir: &Path,
+    tar: &mut dyn BufRead,
+    options: &Options,
+) -> Result<Summary, TarError> {
+    let mut applier = Applier {
+        dirs: Dirs::open(dir)?,
+        options: *options,
+        summary: Summary::default(),
+    };
+    let mut entries = Entries::new(tar, options.limits);
+    while let Some(entry) = entries.next()? {
+        applier.summary.entries += 1;
+        applier.entry(&entry, &mut entries)?;
+    }
+    applier.dirs.finish()?;
+    Ok(applier.summary)
+}
+
+/// The state of one unpacking.
+struct Applier {
+    dirs: Dirs,
+    options: Options,
+    summary: Summary,
+}
+
+impl Applier {
+    /// Wants each warning once and few of them: a layer can have 100,000
+    /// files that all lack the same thing.
+    fn warn(&mut self, text: String) {
+        if self.summary.warnings.len() < 8
+            && !self.summary.warnings.contains(&text)
+        {
+            self.summary.warnings.push(text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

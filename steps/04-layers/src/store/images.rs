@@ -1,0 +1,159 @@
+//! Images: a config blob, and a record of what the config does not say.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Access, Lease, Store, lock, replace};
+use crate::Image;
+use crate::config::ImageConfig;
+use crate::digest::{Digest, ImageId};
+use crate::error::{Error, Result, io_at};
+
+/// What the store knows of an image beyond its config.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The image that this one was built upon, here: what the build cache
+    /// and `history` follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ImageId>,
+    /// The manifests that name this image, as pulled or loaded. They list
+    /// the compressed layers, so a push can send the very same bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub manifests: Vec<Digest>,
+    /// When it last got a name; RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_tagged: Option<String>,
+    /// Bytes in the files of all its layers.
+    #[serde(default)]
+    pub size: u64,
+}
+
+/// What is known of an image when it comes in.
+#[derive(Debug, Clone, Default)]
+pub struct NewImage {
+    /// See [`Record::parent`].
+    pub parent: Option<ImageId>,
+    /// See [`Record::manifests`]; must be a blob in the store.
+    pub manifest: Option<Digest>,
+}
+
+impl Store {
+    /// Keeps an image whose layers are in the store. Its ID is the digest of
+    /// `config`; an image that is there already only gains what is new in
+    /// `known`.
+    pub fn put_image(
+        &self,
+        lease: &Lease,
+        config: &[u8],
+        known: NewImage,
+    ) -> Result<ImageId> {
+        let id = ImageId(self.put_blob(lease, config)?);
+        let parsed = parse_config(config, &id)?;
+        let mut size = 0;
+        for diff_id in &parsed.rootfs.diff_ids {
+            size += self.layer_record(diff_id)?.size;
+        }
+        let _lock = lock(self.root(), Access::Change)?;
+        let mut record = match self.record(&id) {
+            Ok(record) => record,
+            Err(Error::NoSuchImage(_)) => Record::default(),
+            Err(e) => return Err(e),
+        };
+        record.size = size;
+        record.parent = known.parent.or(record.parent);
+        let new = known.manifest.filter(|m| !record.manifests.contains(m));
+        record.manifests.extend(new);
+        self.write_record(&id, &record)?;
+        Ok(id)
+    }
+
+    /// An image by its full ID.
+    pub fn image(&self, id: &ImageId) -> Result<Image> {
+        let record = self.record(id)?;
+        let config = parse_config(&self.blob_bytes(&id.0)?, id)?;
+        Ok(Image { id: id.clone(), config, record })
+    }
+
+    /// All images, newest first.
+    pub fn list(&self) -> Result<Vec<Image>> {
+        let mut images = Vec::new();
+        for id in self.ids()? {
+            match self.image(&id) {
+                Ok(image) => images.push(image),
+                // Removed while we looked.
+                Err(e) if e.is_not_found() => {}
+                Err(e) => return Err(e),
+            }
+        }
+        images.sort_by(|a, b| {
+            b.config.created.cmp(&a.config.created).then(a.id.cmp(&b.id))
+        });
+        Ok(images)
+    }
+
+    /// The images that were built upon `id`, here.
+    pub fn children(&self, id: &ImageId) -> Result<Vec<ImageId>> {
+        let mut children = Vec::new();
+        for child in self.ids()? {
+            let record = self.record(&child).unwrap_or_default();
+            if record.parent.as_ref() == Some(id) {
+                children.push(child);
+            }
+        }
+        Ok(children)
+    }
+
+    /// The full IDs of all images, in order.
+    pub fn ids(&self) -> Result<Vec<ImageId>> {
+        let dir = self.images().join("records");
+        let mut ids = Vec::new();
+        for entry in fs::read_dir(&dir).map_err(io_at("list", &dir))? {
+            let name = entry.map_err(io_at("list", &dir))?.file_name();
+            let name = name.to_string_lossy();
+            let hex = name.strip_suffix(".json").unwrap_or(&name);
+            ids.extend(Digest::from_hex(hex).map(ImageId));
+        }
+        ids.sort();
+        Ok(ids)
+    }
+
+    pub(super) fn record(&self, id: &ImageId) -> Result<Record> {
+        let path = self.record_path(id);
+        let bytes = fs::read(&path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => Error::NoSuchImage(id.to_string()),
+            _ => io_at("read", &path)(e),
+        })?;
+        serde_json::from_slice(&bytes).map_err(|e| Error::Document {
+            what: path.display().to_string(),
+            problem: format!("damaged: {e}"),
+        })
+    }
+
+    pub(super) fn write_record(
+        &self,
+        id: &ImageId,
+        record: &Record,
+    ) -> Result<()> {
+        let bytes = serde_json::to_vec_pretty(record).unwrap_or_default();
+        replace(self.scratch(), &self.record_path(id), &bytes)
+    }
+
+    pub(super) fn record_path(&self, id: &ImageId) -> PathBuf {
+        self.images().join("records").join(format!("{}.json", id.hex()))
+    }
+}
+
+/// The time now, as records keep it.
+pub(super) fn now() -> String {
+    jiff::Timestamp::now().to_string()
+}
+
+fn parse_config(bytes: &[u8], id: &ImageId) -> Result<ImageConfig> {
+    serde_json::from_slice(bytes).map_err(|e| Error::Document {
+        what: format!("config of image {id}"),
+        problem: format!("not an image config: {e}"),
+    })
+}

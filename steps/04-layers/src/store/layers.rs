@@ -1,0 +1,233 @@
+//! Unpacked layers: one directory each, named by the diff ID.
+
+use std::fs;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Access, Lease, Store, lock, replace};
+use crate::Layer;
+use crate::apply::{self, Unpacked};
+use crate::compress;
+use crate::digest::{DiffId, Digest, Hasher, HashingReader};
+use crate::error::{Error, Result, io_at};
+use crate::manifest::Descriptor;
+
+/// `layer.json`: what the store knows of a layer beyond its files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerRecord {
+    /// Bytes in its files.
+    pub size: u64,
+    /// The blobs it was made from: the same tar in one compression each. A
+    /// layer that was made here has none; its tar is written anew from the
+    /// files when somebody wants it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blobs: Vec<Descriptor>,
+}
+
+/// A layer on its way in: a scratch directory that nobody else sees.
+/// Dropped without commit, it leaves nothing.
+#[derive(Debug)]
+pub struct LayerWriter {
+    dir: tempfile::TempDir,
+}
+
+impl Store {
+    /// Where a layer's files are: a lower directory for overlayfs.
+    pub fn layer_dir(&self, diff_id: &DiffId) -> PathBuf {
+        self.layer_home(diff_id).join("diff")
+    }
+
+    /// Says whether a layer is there, whole.
+    pub fn has_layer(&self, diff_id: &DiffId) -> bool {
+        self.layer_home(diff_id).join("layer.json").exists()
+    }
+
+    /// A layer by its name.
+    pub fn layer(&self, diff_id: &DiffId) -> Result<Layer> {
+        let size = self.layer_record(diff_id)?.size;
+        Ok(Layer { diff_id: diff_id.clone(), size })
+    }
+
+    /// Unpacks a layer from its tar, which may be compressed with gzip or
+    /// zstd. With `keep`, the tar stays as a blob; without, it must be one
+    /// that [`crate::diff`] wrote, so that it can be written again.
+    pub fn add_layer(
+        &self,
+        lease: &Lease,
+        tar: impl Read + Send,
+        keep: bool,
+    ) -> Result<Layer> {
+        let writer = self.layer_writer()?;
+        let mut blob = match keep {
+            true => Some(self.blob_writer(&Digest::of(b""))?),
+            false => None,
+        };
+        let unpacked = apply::unpack(
+            tar,
+            &writer.files(),
+            blob.as_mut(),
+            &apply::Options::for_this_user(),
+        )?;
+        let blobs = match blob {
+            Some(blob) => vec![keep_tar(self, lease, blob, &unpacked)?],
+            None => Vec::new(),
+        };
+        let diff_id = unpacked.diff_id;
+        writer.commit(self, lease, diff_id, unpacked.size, blobs)
+    }
+
+    /// Begins a layer whose files are put in place by the caller.
+    pub fn layer_writer(&self) -> Result<LayerWriter> {
+        let scratch = self.scratch();
+        let dir = tempfile::Builder::new()
+            .prefix("layer-")
+            .tempdir_in(scratch)
+            .map_err(io_at("make a directory in", scratch))?;
+        let files = dir.path().join("diff");
+        fs::create_dir(&files).map_err(io_at("make", &files))?;
+        Ok(LayerWriter { dir })
+    }
+
+    /// The layer's tar, not compressed: from a blob where there is one, else
+    /// written anew from the files. The reader fails at its end when the
+    /// bytes are not those that the diff ID promises.
+    pub fn layer_tar(&self, diff_id: &DiffId) -> Result<Box<dyn Read + Send>> {
+        let record = self.layer_record(diff_id)?;
+        let kept = record.blobs.iter().find(|b| self.has_blob(&b.digest));
+        let Some(blob) = kept else {
+            return self.rewritten(diff_id);
+        };
+        let file = BufReader::new(self.blob(&blob.digest)?);
+        let path = self.blob_path(&blob.digest);
+        compress::decoder(file).map_err(io_at("read", &path))
+    }
+
+    /// Writes the tar into a file without a name first: only then is it
+    /// known whether the bytes are the right ones.
+    fn rewritten(&self, diff_id: &DiffId) -> Result<Box<dyn Read + Send>> {
+        let scratch = self.scratch();
+        let mut file = tempfile::tempfile_in(scratch)
+            .map_err(io_at("make a file in", scratch))?;
+        crate::diff::write_upper(&self.layer_dir(diff_id), None, &mut file)?;
+        let rewind = io::Seek::rewind;
+        rewind(&mut file).map_err(io_at("rewind a file in", scratch))?;
+        let mut reader = HashingReader::new(&file, Hasher::like(&diff_id.0));
+        io::copy(&mut reader, &mut io::sink())
+            .map_err(io_at("read a file in", scratch))?;
+        let (got, _) = reader.finish();
+        if got != diff_id.0 {
+            return Err(Error::Mismatch {
+                what: format!("layer {diff_id}, written anew from its files"),
+                expected: diff_id.0.clone(),
+                got,
+            });
+        }
+        rewind(&mut file).map_err(io_at("rewind a file in", scratch))?;
+        Ok(Box::new(BufReader::new(file)))
+    }
+
+    /// What the store knows of a layer.
+    pub fn layer_record(&self, diff_id: &DiffId) -> Result<LayerRecord> {
+        let path = self.layer_home(diff_id).join("layer.json");
+        let bytes = fs::read(&path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => Error::NoSuchBlob(diff_id.0.clone()),
+            _ => io_at("read", &path)(e),
+        })?;
+        serde_json::from_slice(&bytes).map_err(|e| Error::Document {
+            what: path.display().to_string(),
+            problem: format!("damaged: {e}"),
+        })
+    }
+
+    /// Remembers that `blob` is this layer's tar, compressed in some way.
+    pub fn add_layer_blob(
+        &self,
+        diff_id: &DiffId,
+        blob: Descriptor,
+    ) -> Result<()> {
+        let _lock = lock(self.root(), Access::Change)?;
+        let mut record = self.layer_record(diff_id)?;
+        if record.blobs.iter().any(|b| b.digest == blob.digest) {
+            return Ok(());
+        }
+        record.blobs.push(blob);
+        let path = self.layer_home(diff_id).join("layer.json");
+        replace(self.scratch(), &path, &json(&record))
+    }
+
+    pub(super) fn layer_home(&self, diff_id: &DiffId) -> PathBuf {
+        self.root().join("overlay2").join(diff_id.hex())
+    }
+}
+
+impl LayerWriter {
+    /// Where the files go.
+    pub fn files(&self) -> PathBuf {
+        self.dir.path().join("diff")
+    }
+
+    /// Takes a finished directory (an overlay's upper, say) instead of
+    /// copying it. It must be on the store's file system and must already be
+    /// in overlayfs's form; `dir` is gone afterwards.
+    pub fn adopt(&self, dir: &Path) -> Result<()> {
+        let files = self.files();
+        fs::remove_dir(&files).map_err(io_at("remove", &files))?;
+        fs::rename(dir, &files).map_err(io_at("move a layer from", dir))
+    }
+
+    /// Makes the layer visible under its diff ID and pins it. If it has come
+    /// another way meanwhile, that one stays and only the blobs are noted.
+    pub fn commit(
+        self,
+        store: &Store,
+        lease: &Lease,
+        diff_id: DiffId,
+        size: u64,
+        blobs: Vec<Descriptor>,
+    ) -> Result<Layer> {
+        let record = LayerRecord { size, blobs };
+        let file = self.dir.path().join("layer.json");
+        fs::write(&file, json(&record)).map_err(io_at("write", &file))?;
+        let home = store.layer_home(&diff_id);
+        // Shared: a sweep may not run between the rename and the pin.
+        let guard = lock(store.root(), Access::Look)?;
+        lease.pin_locked(&diff_id.0)?;
+        let renamed = fs::rename(self.dir.path(), &home);
+        drop(guard);
+        match renamed.map_err(|e| (e.kind(), e)) {
+            Ok(()) => {
+                // Nothing of it is left at the old path.
+                let _ = self.dir.keep();
+            }
+            Err((
+                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists,
+                _,
+            )) => {
+                for blob in record.blobs {
+                    store.add_layer_blob(&diff_id, blob)?;
+                }
+            }
+            Err((_, e)) => {
+                return Err(io_at("move a finished layer to", &home)(e));
+            }
+        }
+        Ok(Layer { diff_id, size })
+    }
+}
+
+fn json(record: &LayerRecord) -> Vec<u8> {
+    serde_json::to_vec_pretty(record).unwrap_or_default()
+}
+
+fn keep_tar(
+    store: &Store,
+    lease: &Lease,
+    blob: super::BlobWriter,
+    unpacked: &Unpacked,
+) -> Result<Descriptor> {
+    let (digest, size) = blob.commit(store, lease, "layer", None)?;
+    let media_type = unpacked.compression.media_type();
+    Ok(Descriptor::new(media_type, digest, size))
+}

@@ -1,0 +1,134 @@
+//! The store: every image of one data root.
+//!
+//! ```text
+//! <data root>/
+//!   images/
+//!     blobs/sha256/<hex>     configs, manifests, compressed layers
+//!     records/<hex>.json     what is known of an image beyond its config
+//!     repositories.json      name ─▶ image ID
+//!     lock                   taken for every change of the above
+//!   overlay2/<diff ID hex>/
+//!     diff/                  the layer, unpacked
+//!     layer.json             its size, and the blobs it came from
+//!   tmp/<session>/           half-made things, and leases
+//! ```
+//!
+//! Three rules keep it whole, whatever is killed when:
+//!
+//! 1. A thing is made under `tmp/` and *renamed* to its place. rename(2) is
+//!    atomic, so what has a digest for a name is complete.
+//! 2. Names change under the lock, one file at a time.
+//! 3. Nothing is counted. What an image, a container or a [`Lease`] reaches
+//!    is in use, the rest may go ([`Store::sweep`]): a count can be wrong
+//!    after a crash, reachability cannot.
+//!
+//! Several processes may have one root open: the locks are flock(2)s, which
+//! the kernel releases when their holder dies.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Result, io_at};
+
+mod blobs;
+mod images;
+mod layers;
+mod lease;
+mod names;
+mod remove;
+mod resolve;
+mod session;
+mod sweep;
+
+pub use blobs::BlobWriter;
+pub use images::{NewImage, Record};
+pub use layers::{LayerRecord, LayerWriter};
+pub use lease::Lease;
+pub use names::Names;
+pub use remove::{RemoveOptions, Removed, User};
+pub use sweep::Swept;
+
+/// An open data root. Cheap to share by `Arc`; all methods take `&self`.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    session: session::Session,
+}
+
+impl Store {
+    /// Opens a data root, making its directories if need be, and removes
+    /// what dead processes left half-made.
+    pub fn open(root: &Path) -> Result<Store> {
+        for dir in ["images/blobs/sha256", "images/records", "overlay2"] {
+            let dir = root.join(dir);
+            fs::create_dir_all(&dir).map_err(io_at("make", &dir))?;
+        }
+        // Absolute, because the daemon and its children may differ in their
+        // working directory.
+        let root = root.canonicalize().map_err(io_at("find", root))?;
+        let lock = lock(&root, Access::Change)?;
+        let session = session::Session::begin(&root.join("tmp"))?;
+        drop(lock);
+        Ok(Store { root, session })
+    }
+
+    /// The data root.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where half-made things of this process go: on the same file system as
+    /// their final place, so that rename(2) works.
+    pub fn scratch(&self) -> &Path {
+        self.session.dir()
+    }
+
+    /// Keeps everything that is pinned through it from being removed, for as
+    /// long as it lives.
+    pub fn lease(&self) -> Result<Lease> {
+        Lease::begin(self.session.dir(), &self.root)
+    }
+
+    fn images(&self) -> PathBuf {
+        self.root.join("images")
+    }
+}
+
+/// What a lock is wanted for.
+#[derive(Clone, Copy)]
+enum Access {
+    /// Others may look and pin, but not remove.
+    Look,
+    /// Nobody else.
+    Change,
+}
+
+/// Takes the store's lock; dropping the file releases it.
+fn lock(root: &Path, access: Access) -> Result<File> {
+    let path = root.join("images/lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(io_at("open", &path))?;
+    match access {
+        Access::Look => file.lock_shared(),
+        Access::Change => file.lock(),
+    }
+    .map_err(io_at("lock", &path))?;
+    Ok(file)
+}
+
+/// Puts new content in the place of a file's old, in one step.
+fn replace(scratch: &Path, path: &Path, content: &[u8]) -> Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(scratch)
+        .map_err(io_at("make a file in", scratch))?;
+    file.write_all(content).map_err(io_at("write", path))?;
+    file.persist(path).map_err(|e| io_at("replace", path)(e.error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

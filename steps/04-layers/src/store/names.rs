@@ -1,0 +1,146 @@
+//! Names: which image a tag or a manifest digest stands for.
+//!
+//! `images/repositories.json` has Docker's own shape, so that who has looked
+//! into `/var/lib/docker` knows it:
+//!
+//! ```json
+//! {"Repositories": {"nginx": {"nginx:latest": "sha256:…",
+//!                             "nginx@sha256:…": "sha256:…"}}}
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Access, Store, lock, replace};
+use crate::digest::ImageId;
+use crate::error::{Error, Result, io_at};
+use crate::reference::Reference;
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Repositories {
+    #[serde(rename = "Repositories", default)]
+    map: BTreeMap<String, BTreeMap<String, ImageId>>,
+}
+
+/// What an image is called.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// `nginx:latest`: Docker's `RepoTags`.
+    pub tags: Vec<String>,
+    /// `nginx@sha256:…`, by the manifest: Docker's `RepoDigests`.
+    pub digests: Vec<String>,
+}
+
+impl Repositories {
+    pub(super) fn get(&self, reference: &Reference) -> Option<&ImageId> {
+        let repository = self.map.get(&reference.familiar_name())?;
+        repository.get(&key(reference))
+    }
+
+    fn set(&mut self, reference: &Reference, id: &ImageId) {
+        let repository = self.map.entry(reference.familiar_name());
+        repository.or_default().insert(key(reference), id.clone());
+    }
+
+    pub(super) fn remove(&mut self, reference: &str) {
+        self.map.retain(|_, names| {
+            names.remove(reference);
+            !names.is_empty()
+        });
+    }
+
+    /// Every name of an image, with the repository it belongs to.
+    pub(super) fn of(&self, id: &ImageId) -> Vec<(&str, &str)> {
+        let all = self.map.iter().flat_map(|(repository, names)| {
+            names.iter().map(move |(name, id)| (repository, name, id))
+        });
+        all.filter(|(_, _, of)| *of == id)
+            .map(|(repository, name, _)| (repository.as_str(), name.as_str()))
+            .collect()
+    }
+}
+
+impl Store {
+    /// Gives an image a name. A tag that another image had moves here; that
+    /// image stays, nameless. The reference must have a tag or a digest.
+    pub fn tag(&self, reference: &Reference, id: &ImageId) -> Result<()> {
+        if reference.familiar_name() == "sha256" {
+            return Err(Error::Document {
+                what: reference.familiar(),
+                problem: "refusing to create an ambiguous tag using digest \
+                          algorithm as name"
+                    .to_owned(),
+            });
+        }
+        let _lock = lock(self.root(), Access::Change)?;
+        let mut record = self.record(id)?;
+        let mut names = self.repositories()?;
+        names.set(&reference.clone().or_latest(), id);
+        self.write_repositories(&names)?;
+        record.last_tagged = Some(super::images::now());
+        self.write_record(id, &record)
+    }
+
+    /// Takes a name away and leaves the image, even if it was the last name.
+    pub fn untag(&self, reference: &Reference) -> Result<ImageId> {
+        let _lock = lock(self.root(), Access::Change)?;
+        let mut names = self.repositories()?;
+        let reference = reference.clone().or_latest();
+        let Some(id) = names.get(&reference).cloned() else {
+            return Err(Error::NoSuchImage(reference.familiar()));
+        };
+        names.remove(&key(&reference));
+        self.write_repositories(&names)?;
+        Ok(id)
+    }
+
+    /// What an image is called.
+    pub fn names(&self, id: &ImageId) -> Result<Names> {
+        let repositories = self.repositories()?;
+        let mut names = Names::default();
+        for (_, name) in repositories.of(id) {
+            let list = match name.contains('@') {
+                true => &mut names.digests,
+                false => &mut names.tags,
+            };
+            list.push(name.to_owned());
+        }
+        Ok(names)
+    }
+
+    pub(super) fn repositories(&self) -> Result<Repositories> {
+        let path = self.images().join("repositories.json");
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Ok(Repositories::default());
+            }
+            Err(e) => return Err(io_at("read", &path)(e)),
+        };
+        serde_json::from_slice(&bytes).map_err(|e| Error::Document {
+            what: path.display().to_string(),
+            problem: format!("damaged: {e}"),
+        })
+    }
+
+    pub(super) fn write_repositories(
+        &self,
+        names: &Repositories,
+    ) -> Result<()> {
+        let path = self.images().join("repositories.json");
+        let bytes = serde_json::to_vec_pretty(names).unwrap_or_default();
+        replace(self.scratch(), &path, &bytes)
+    }
+}
+
+/// The digest counts before the tag: `a:1@sha256:…` is what the digest says,
+/// whatever the tag has come to mean since.
+pub(super) fn key(reference: &Reference) -> String {
+    match reference.digest() {
+        Some(digest) => format!("{}@{digest}", reference.familiar_name()),
+        None => reference.familiar(),
+    }
+}

@@ -1,0 +1,176 @@
+//! Removing what nothing reaches.
+//!
+//! Mark: from every image record, lease and container, collect the digests
+//! that are needed. Sweep: move everything else out of the way by rename(2)
+//! while the lock is held, and delete it afterwards, when it is not.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{
+    Access, RemoveOptions, Removed, Store, User, lease, lock, session,
+};
+use crate::Image;
+use crate::digest::{DiffId, Digest};
+use crate::error::{Error, Result, io_at};
+use crate::manifest::Document;
+
+/// What was found unneeded.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// The layers among it.
+    pub layers: Vec<DiffId>,
+    /// Bytes that this frees.
+    pub bytes: u64,
+    /// Moved here, to be deleted.
+    trash: Vec<PathBuf>,
+}
+
+impl Store {
+    /// Removes every blob and layer that no image, lease or container
+    /// reaches: the rests of interrupted builds and forced removals.
+    pub fn sweep(&self, users: &dyn Fn() -> Vec<User>) -> Result<Swept> {
+        let guard = lock(self.root(), Access::Change)?;
+        let mut swept = self.sweep_locked(&users())?;
+        drop(guard);
+        swept.erase()?;
+        Ok(swept)
+    }
+
+    /// `image prune`: removes images that have no tag (with `all`: that no
+    /// container uses) and that `chosen` accepts, then sweeps. Returns the
+    /// lines for the answer and the bytes freed.
+    pub fn prune(
+        &self,
+        all: bool,
+        chosen: &dyn Fn(&Image) -> bool,
+        users: &dyn Fn() -> Vec<User>,
+    ) -> Result<(Vec<Removed>, u64)> {
+        let mut removed = Vec::new();
+        let before = self.bytes()?;
+        for image in self.list()? {
+            let dangling = self.names(&image.id)?.tags.is_empty();
+            let used = users().iter().any(|u| u.image == image.id);
+            if used || !(dangling || all) || !chosen(&image) {
+                continue;
+            }
+            let options = RemoveOptions { force: all, parents: true };
+            match self.remove(image.id.as_str(), options, users) {
+                Ok(lines) => removed.extend(lines),
+                // A parent of an image that stays, or gone meanwhile.
+                Err(Error::Conflict(_) | Error::NoSuchImage(_)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        self.sweep(users)?;
+        Ok((removed, before.saturating_sub(self.bytes()?)))
+    }
+
+    /// Bytes in all layers together: `LayersSize` of `system df`.
+    pub fn bytes(&self) -> Result<u64> {
+        let mut bytes = 0;
+        for diff_id in self.layers()? {
+            bytes += self.layer_record(&diff_id).map_or(0, |r| r.size);
+        }
+        Ok(bytes)
+    }
+
+    /// All unpacked layers.
+    pub fn layers(&self) -> Result<Vec<DiffId>> {
+        let names = list(&self.root().join("overlay2"))?;
+        let ids = names.iter().filter_map(|n| Digest::from_hex(n).ok());
+        // A container's own directory has 64 hex digits for a name as well.
+        Ok(ids.map(DiffId).filter(|id| self.has_layer(id)).collect())
+    }
+
+    pub(super) fn sweep_locked(&self, users: &[User]) -> Result<Swept> {
+        let needed = self.needed(users)?;
+        let mut swept = Swept::default();
+        let trash = tempfile::Builder::new()
+            .prefix("trash-")
+            .tempdir_in(self.scratch())
+            .map_err(io_at("make a directory in", self.scratch()))?
+            .keep();
+        swept.trash.push(trash.clone());
+        for diff_id in self.layers()? {
+            if needed.contains(&diff_id.0) {
+                continue;
+            }
+            let record = self.layer_record(&diff_id);
+            swept.bytes += record.map_or(0, |r| r.size);
+            let from = self.layer_home(&diff_id);
+            throw(&from, &trash.join(diff_id.hex()))?;
+            swept.layers.push(diff_id);
+        }
+        for algorithm in list(&self.images().join("blobs"))? {
+            let dir = self.images().join("blobs").join(&algorithm);
+            for hex in list(&dir)? {
+                let digest = format!("{algorithm}:{hex}").parse::<Digest>();
+                if !digest.is_ok_and(|d| needed.contains(&d)) {
+                    let name = format!("blob-{algorithm}-{hex}");
+                    throw(&dir.join(&hex), &trash.join(name))?;
+                }
+            }
+        }
+        Ok(swept)
+    }
+
+    fn needed(&self, users: &[User]) -> Result<HashSet<Digest>> {
+        let mut needed = HashSet::new();
+        for session in session::living(&self.root().join("tmp"))? {
+            needed.extend(lease::pinned_in(&session)?);
+        }
+        for user in users {
+            needed.insert(user.image.0.clone());
+            needed.extend(user.layers.iter().map(|id| id.0.clone()));
+        }
+        for id in self.ids()? {
+            self.reach(&self.image(&id)?, &mut needed)?;
+        }
+        Ok(needed)
+    }
+
+    /// Adds all that belongs to an image.
+    fn reach(&self, image: &Image, needed: &mut HashSet<Digest>) -> Result<()> {
+        needed.insert(image.id.0.clone());
+        for diff_id in image.layers() {
+            needed.insert(diff_id.0.clone());
+            if let Ok(record) = self.layer_record(diff_id) {
+                needed.extend(record.blobs.into_iter().map(|b| b.digest));
+            }
+        }
+        for manifest in &image.record.manifests {
+            needed.insert(manifest.clone());
+            let bytes = self.blob_bytes(manifest).unwrap_or_default();
+            if let Ok(Document::Manifest(manifest)) = Document::parse(&bytes) {
+                let layers = manifest.layers.into_iter();
+                needed.extend(layers.map(|layer| layer.digest));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Swept {
+    /// Deletes what was moved away.
+    pub(super) fn erase(&mut self) -> Result<()> {
+        for dir in self.trash.drain(..) {
+            fs::remove_dir_all(&dir).map_err(io_at("remove", &dir))?;
+        }
+        Ok(())
+    }
+}
+
+fn throw(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(io_at("move away", from))
+}
+
+fn list(dir: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).map_err(io_at("list", dir))? {
+        let name = entry.map_err(io_at("list", dir))?.file_name();
+        names.push(name.to_string_lossy().into_owned());
+    }
+    Ok(names)
+}
