@@ -6,20 +6,13 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use cli_api::testing::root_or_skip;
 use namespaces::Source;
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 use volumes::{
     Claim, CreateVolume, Error, MountSpec, VolumeStore, add_anonymous, copy_up,
     parse_mount_flag, parse_volume_flag,
 };
-
-fn is_root(test: &str) -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("SKIP: {test}: takes root");
-    }
-    root
-}
 
 struct Host {
     dir: tempfile::TempDir,
@@ -132,7 +125,7 @@ fn prune_takes_what_nobody_refers_to() {
 
 #[test]
 fn an_empty_volume_is_filled_from_the_image_with_every_attribute() {
-    if !is_root("an_empty_volume_is_filled_from_the_image") {
+    if !root_or_skip("an_empty_volume_is_filled_from_the_image") {
         return;
     }
     let host = Host::new();
@@ -233,7 +226,7 @@ fn parents_come_before_children_and_no_place_is_taken_twice() {
 
 #[test]
 fn a_link_in_a_volume_leads_nowhere_outside_of_it() {
-    if !is_root("a_link_in_a_volume_leads_nowhere_outside_of_it") {
+    if !root_or_skip("a_link_in_a_volume_leads_nowhere_outside_of_it") {
         return;
     }
     let host = Host::new();
@@ -263,7 +256,7 @@ fn a_link_in_a_volume_leads_nowhere_outside_of_it() {
 
 #[test]
 fn a_tmpfs_volume_is_mounted_while_it_is_used() {
-    if !is_root("a_tmpfs_volume_is_mounted_while_it_is_used") {
+    if !root_or_skip("a_tmpfs_volume_is_mounted_while_it_is_used") {
         return;
     }
     let host = Host::new();
@@ -288,7 +281,7 @@ fn a_tmpfs_volume_is_mounted_while_it_is_used() {
 
 #[test]
 fn propagation_out_of_a_private_mount_is_refused() {
-    if !is_root("propagation_out_of_a_private_mount_is_refused") {
+    if !root_or_skip("propagation_out_of_a_private_mount_is_refused") {
         return;
     }
     let host = Host::new();
