@@ -71,6 +71,11 @@ impl Ignore {
         excluded
     }
 
+    /// Whether there are no patterns at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
     /// Whether nothing below an excluded directory can come back, so that
     /// it need not be walked.
     pub(super) fn prunes(&self) -> bool {

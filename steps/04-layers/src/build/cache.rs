@@ -1,0 +1,295 @@
+//! The layer cache: what went into each step, and what came out.
+//!
+//! A step's key is the digest of everything that decides about its result:
+//! the key of the step before, the instruction, the ARGs in force, and for
+//! COPY the fingerprint of every file. The same inputs give the same key,
+//! whatever the Dockerfile is called and wherever it lies.
+//!
+//! A hit needs no explanation; a miss does. So the inputs of the last build
+//! of the same thing are kept too, and compared: see [`Inputs::reason`].
+
+use super::copy_step::Summary;
+use super::tree::Print;
+use crate::error::io_at;
+use crate::{DiffId, Digest, Layer, Result};
+use cli_api::state::{read_json, write_json};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Everything that decides about the result of one step.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Inputs {
+    /// The key of the step before; empty for FROM.
+    pub(super) parent: String,
+    /// The instruction, expanded where Docker expands it.
+    pub(super) instruction: String,
+    /// For FROM: the image's ID.
+    pub(super) base: String,
+    /// The ARGs that a RUN sees.
+    pub(super) args: BTreeMap<String, String>,
+    /// The files of a COPY: path and fingerprint.
+    pub(super) files: Vec<Print>,
+}
+
+/// What came out of a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// The instruction, for people who look into the directory.
+    pub(super) instruction: String,
+    /// When it was carried out: part of the image, so part of the result.
+    pub(super) created: String,
+    /// The layer, unless nothing changed in the file system.
+    pub(super) layer: Option<CachedLayer>,
+}
+
+/// A layer by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct CachedLayer {
+    diff_id: DiffId,
+    size: u64,
+}
+
+impl From<&Layer> for CachedLayer {
+    fn from(layer: &Layer) -> Self {
+        Self { diff_id: layer.diff_id.clone(), size: layer.size }
+    }
+}
+
+impl From<&CachedLayer> for Layer {
+    fn from(layer: &CachedLayer) -> Self {
+        Self { diff_id: layer.diff_id.clone(), size: layer.size }
+    }
+}
+
+/// The inputs of a whole build, by the place of the step.
+pub(super) type Trace = BTreeMap<String, Inputs>;
+
+/// The cache's directory, `images/build-cache` in the data root.
+#[derive(Debug, Clone)]
+pub(super) struct Cache {
+    directory: PathBuf,
+}
+
+impl Cache {
+    pub(super) fn open(root: &Path) -> Result<Self> {
+        let directory = directory(root);
+        for part in ["steps", "traces", "prints", "mounts"] {
+            let path = directory.join(part);
+            fs::create_dir_all(&path).map_err(io_at("make", &path))?;
+        }
+        Ok(Self { directory })
+    }
+
+    fn file(&self, kind: &str, key: &str) -> PathBuf {
+        self.directory.join(kind).join(format!("{key}.json"))
+    }
+
+    /// An unreadable record is a miss: the step is run again and writes a
+    /// new one, where an error would have to be repaired by hand.
+    pub(super) fn get(&self, key: &str) -> Option<Record> {
+        read_json(&self.file("steps", key)).ok()
+    }
+
+    pub(super) fn put(&self, key: &str, record: &Record) -> Result<()> {
+        save(&self.file("steps", key), record)
+    }
+
+    /// The last build's inputs, for the same `identity`.
+    pub(super) fn trace(&self, identity: &str) -> Option<Trace> {
+        read_json(&self.file("traces", &name(identity))).ok()
+    }
+
+    pub(super) fn put_trace(
+        &self,
+        identity: &str,
+        trace: &Trace,
+    ) -> Result<()> {
+        save(&self.file("traces", &name(identity)), trace)
+    }
+
+    /// Fingerprints of files in layers, which can never change again.
+    pub(super) fn prints(&self, what: &str) -> Option<Summary> {
+        read_json(&self.file("prints", &name(what))).ok()
+    }
+
+    pub(super) fn put_prints(
+        &self,
+        what: &str,
+        prints: &Summary,
+    ) -> Result<()> {
+        save(&self.file("prints", &name(what)), prints)
+    }
+
+    /// The directory of a `RUN --mount=type=cache`.
+    pub(super) fn mount(&self, id: &str) -> PathBuf {
+        self.directory.join("mounts").join(name(id))
+    }
+}
+
+fn directory(root: &Path) -> PathBuf {
+    root.join("images/build-cache")
+}
+
+fn name(text: &str) -> String {
+    Digest::of(text.as_bytes()).hex().to_owned()
+}
+
+fn save<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    write_json(path, value).map_err(|error| crate::Error::Document {
+        what: format!("build cache entry {}", path.display()),
+        problem: error.to_string(),
+    })
+}
+
+/// The layers that the cache may use again, for whoever cleans the store.
+pub fn cached_layers(root: &Path) -> Vec<DiffId> {
+    let steps = directory(root).join("steps");
+    let Ok(list) = fs::read_dir(steps) else { return Vec::new() };
+    list.flatten()
+        .filter_map(|entry| read_json::<Record>(&entry.path()).ok())
+        .filter_map(|record| Some(record.layer?.diff_id))
+        .collect()
+}
+
+/// Forgets every step and empties every cache mount: `builder prune`.
+/// Returns the keys of the steps that were forgotten; their layers stay
+/// until the store is cleaned.
+pub fn prune_cache(root: &Path) -> Result<Vec<String>> {
+    let directory = directory(root);
+    let mut forgotten = Vec::new();
+    if let Ok(list) = fs::read_dir(directory.join("steps")) {
+        for entry in list.flatten() {
+            let path = entry.path();
+            let key = path.file_stem().unwrap_or_default();
+            forgotten.push(key.to_string_lossy().into_owned());
+        }
+    }
+    if directory.exists() {
+        fs::remove_dir_all(&directory).map_err(io_at("remove", &directory))?;
+    }
+    forgotten.sort();
+    Ok(forgotten)
+}
+
+impl Inputs {
+    /// The step's name in the cache.
+    pub(super) fn key(&self) -> String {
+        // Field order is fixed and maps are sorted: the same inputs always
+        // give the same JSON. Only non-text keys could fail.
+        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        Digest::of(&bytes).hex().to_owned()
+    }
+
+    /// What is different from the last time, in words.
+    pub(super) fn reason(&self, last: Option<&Inputs>) -> String {
+        let Some(last) = last else {
+            return "this step was not part of the last build".into();
+        };
+        let mut reasons = Vec::new();
+        if last.instruction != self.instruction {
+            let was = &last.instruction;
+            reasons.push(format!("the instruction changed, it was: {was}"));
+        }
+        if last.base != self.base {
+            reasons.push(format!(
+                "the base image changed: it was {}, it is {}",
+                short(&last.base),
+                short(&self.base)
+            ));
+        }
+        reasons.extend(changed_args(&last.args, &self.args));
+        reasons.extend(changed_files(&last.files, &self.files));
+        if reasons.is_empty() && last.parent != self.parent {
+            reasons.push("a step before it ran again".into());
+        }
+        if reasons.is_empty() {
+            reasons.push("the result of the last build is gone".into());
+        }
+        reasons.join("; ")
+    }
+}
+
+fn short(id: &str) -> &str {
+    id.strip_prefix("sha256:").and_then(|hex| hex.get(..12)).unwrap_or(id)
+}
+
+fn changed_args(
+    old: &BTreeMap<String, String>,
+    new: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, value) in new {
+        match old.get(name) {
+            None => found.push(format!("build argument {name} is new")),
+            Some(was) if was != value => found.push(format!(
+                "build argument {name} changed from {was:?} to {value:?}"
+            )),
+            Some(_) => {}
+        }
+    }
+    let gone = old.keys().filter(|name| !new.contains_key(*name));
+    found.extend(gone.map(|name| format!("build argument {name} is gone")));
+    found
+}
+
+fn changed_files(old: &[Print], new: &[Print]) -> Vec<String> {
+    let map = |prints: &[Print]| -> BTreeMap<String, String> {
+        prints.iter().cloned().collect()
+    };
+    let (old, new) = (map(old), map(new));
+    let pick = |test: &dyn Fn(&str) -> bool, of: &BTreeMap<String, String>| {
+        let names = of.keys().filter(|name| test(name)).cloned();
+        names.collect::<Vec<String>>()
+    };
+    let changed = |name: &str| old.get(name).is_some_and(|o| *o != new[name]);
+    let lists = [
+        ("changed", pick(&changed, &new)),
+        ("added", pick(&|name| !old.contains_key(name), &new)),
+        ("removed", pick(&|name| !new.contains_key(name), &old)),
+    ];
+    let named = lists.into_iter().filter(|(_, names)| !names.is_empty());
+    named.map(|(what, names)| format!("{what}: {}", some(&names))).collect()
+}
+
+fn some(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let mut text = names[..names.len().min(SHOWN)].join(", ");
+    if names.len() > SHOWN {
+        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inputs() -> Inputs {
+        Inputs {
+            parent: "p".into(),
+            instruction: "COPY . .".into(),
+            args: [("V".to_owned(), "1".to_owned())].into(),
+            files: vec![("a".into(), "1".into()), ("b".into(), "1".into())],
+            ..Inputs::default()
+        }
+    }
+
+    #[test]
+    fn a_miss_names_what_changed() {
+        let last = inputs();
+        let mut now = inputs();
+        assert_eq!(now.key(), last.key());
+        now.files = vec![("a".into(), "2".into()), ("c".into(), "1".into())];
+        now.args.insert("V".into(), "2".into());
+        now.parent = "other".into();
+        assert_ne!(now.key(), last.key());
+        insta::assert_snapshot!(now.reason(Some(&last)), @r#"build argument V changed from "1" to "2"; changed: a; added: c; removed: b"#);
+        let mut now = inputs();
+        now.parent = "other".into();
+        insta::assert_snapshot!(
+            now.reason(Some(&last)), @"a step before it ran again"
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! What a build is asked to do, what it tells on the way, how it fails.
+
+use super::dockerfile::{Excerpt, SyntaxError};
+use crate::registry::Progress;
+use crate::{ImageId, Platform, Reference, Stream};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The flags of `docker build`.
+#[derive(Debug, Clone, Default)]
+pub struct BuildOptions {
+    /// `--file`: the Dockerfile's path in the context; `Dockerfile` if empty.
+    pub dockerfile: PathBuf,
+    /// `--target`: the stage to stop at.
+    pub target: Option<String>,
+    /// `--tag`.
+    pub tags: Vec<Reference>,
+    /// `--build-arg`.
+    pub args: BTreeMap<String, String>,
+    /// `--label`.
+    pub labels: BTreeMap<String, String>,
+    /// `--no-cache`.
+    pub no_cache: bool,
+    /// `--pull`: ask the registry even for base images that are here.
+    pub pull: bool,
+    /// `--cache-from`: images whose history may be reused.
+    pub cache_from: Vec<String>,
+    /// `--network` of every RUN: `default`, `none` or `host`.
+    pub network: Option<String>,
+    /// `--platform`.
+    pub platform: Option<Platform>,
+    /// `--add-host`, `HOST:IP` each.
+    pub add_hosts: Vec<String>,
+    /// `--squash`: refused by name.
+    pub squash: bool,
+    /// `--secret`: contents by id.
+    pub secrets: BTreeMap<String, Vec<u8>>,
+    /// `--ssh`: agents' sockets by id.
+    pub ssh: BTreeMap<String, PathBuf>,
+    /// `SOURCE_DATE_EPOCH`: seconds since 1970. No time in the image is
+    /// later, and its own times are this one.
+    pub source_date_epoch: Option<u64>,
+}
+
+/// What happens, in order.
+#[derive(Debug, Clone)]
+pub enum BuildEvent {
+    /// A line of the classic build, with its newline: `Step 1/6 : FROM a`.
+    Line(String),
+    /// What a RUN wrote.
+    Output(Stream, Vec<u8>),
+    /// A base image is on its way.
+    Pull(Progress),
+    /// Whether the cache was used for an instruction, and why not.
+    Cache(CacheReport),
+    /// The finished image, before its tags are set.
+    Image(ImageId),
+}
+
+/// One line of `build --explain`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheReport {
+    /// The instruction's number, as in `Step 3/6`.
+    pub step: usize,
+    /// The instruction's text.
+    pub instruction: String,
+    /// Whether the result of an earlier build was used.
+    pub hit: bool,
+    /// What is different from the last build; empty for a hit.
+    pub reason: String,
+}
+
+/// Why there is no image.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The Dockerfile does not parse.
+    #[error(transparent)]
+    Syntax(#[from] SyntaxError),
+    /// An instruction could not be carried out.
+    #[error("{message}{}", quoted(excerpt.as_ref()))]
+    Step {
+        /// Docker's sentence, or ours.
+        message: String,
+        /// The instruction's line.
+        excerpt: Option<Excerpt>,
+    },
+    /// A RUN's process failed.
+    #[error(
+        "The command '{command}' returned a non-zero code: {code}{}",
+        quoted(Some(excerpt))
+    )]
+    Command {
+        /// The arguments, joined by blanks.
+        command: String,
+        /// Its exit code.
+        code: i32,
+        /// The instruction's line.
+        excerpt: Excerpt,
+    },
+    /// A flag that this builder does not have.
+    #[error("{flag} is not supported: {reason}")]
+    Refused {
+        /// The flag.
+        flag: &'static str,
+        /// Why, and what to do instead.
+        reason: &'static str,
+    },
+    /// The store, the registry or a file system said no.
+    #[error(transparent)]
+    Layers(#[from] crate::Error),
+}
+
+impl BuildError {
+    /// The `code` of the API's `errorDetail`, and the client's exit code.
+    pub fn code(&self) -> i32 {
+        match self {
+            Self::Command { code, .. } => *code,
+            _ => 1,
+        }
+    }
+
+    /// An instruction that could not be carried out.
+    pub(super) fn step(message: impl Into<String>, at: &Excerpt) -> Self {
+        let excerpt = Some(at.clone());
+        Self::Step { message: message.into(), excerpt }
+    }
+}
+
+fn quoted(excerpt: Option<&Excerpt>) -> String {
+    excerpt.map(|at| format!("\n{at}")).unwrap_or_default()
+}

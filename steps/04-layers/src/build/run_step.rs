@@ -1,0 +1,262 @@
+//! RUN: a command in a writable root file system, and what it changed.
+
+use super::cache::Inputs;
+use super::copying::stamps;
+use super::dockerfile::{Command, Heredoc, Instruction, Run};
+use super::metadata::{self, command_line, set_env};
+use super::options::{BuildError, BuildEvent};
+use super::rootpath::resolve;
+use super::run_mounts::Lent;
+use super::session::{Session, State, env, say};
+use crate::error::io_at;
+use crate::{Layer, RunRequest};
+use rustix::fs::{AtFlags, CWD, Timestamps};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+type Result<T> = std::result::Result<T, BuildError>;
+
+/// What a container gets when its image sets no PATH.
+const PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What a container mounts over, besides the mounts of the RUN itself.
+const MOUNT_POINTS: [&str; 6] = [
+    "/proc",
+    "/sys",
+    "/dev",
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/hostname",
+];
+
+impl<'a> Session<'a> {
+    pub(super) fn run_step(
+        &mut self,
+        state: &mut State,
+        run: &Run,
+        instruction: &Instruction,
+    ) -> Result<()> {
+        let lent = self.mount_inputs(&run.mounts, instruction)?;
+        let argv = argv(state, run);
+        let by = created_by(state, &argv);
+        let mode = (&run.network, &run.security);
+        let inputs = Inputs {
+            parent: state.key.clone(),
+            instruction: format!("RUN {argv:?} {mode:?}{}", lent.text),
+            args: state.scope.cache_args(),
+            files: lent.files,
+            ..Inputs::default()
+        };
+        self.step_through(state, inputs, &by, instruction, |session, state| {
+            session.execute(state, run, argv, instruction).map(Some)
+        })
+    }
+
+    fn execute(
+        &mut self,
+        state: &State,
+        run: &Run,
+        argv: Vec<String>,
+        instruction: &Instruction,
+    ) -> Result<Layer> {
+        let mounted = self.mount(&state.image.rootfs.diff_ids)?;
+        let mut lent = self.lend(&run.mounts, instruction)?;
+        let mut request = self.request(state, run, argv);
+        // Held until the process has ended.
+        let _script = match &run.script {
+            Some(doc) if doc.content.starts_with("#!") => {
+                let (room, target) = self.script(&mut lent, doc)?;
+                request.argv = vec![target];
+                Some(room)
+            }
+            _ => None,
+        };
+        request.env.append(&mut lent.env);
+        request.mounts = std::mem::take(&mut lent.mounts);
+        let points = MountPoints::note(&mounted.path, &request)?;
+        let id = cli_api::id::short(&request.id).to_owned();
+        self.line(format!(" ---> Running in {id}\n"));
+        let events = &mut self.events;
+        let code = self.builder.runner.run(
+            &mounted.path,
+            &request,
+            &mut |stream, bytes| {
+                events(BuildEvent::Output(stream, bytes.to_vec()));
+            },
+        )?;
+        points.clear()?;
+        if code != 0 {
+            let command = request.argv.join(" ");
+            let excerpt = instruction.excerpt.clone();
+            return Err(BuildError::Command { command, code, excerpt });
+        }
+        let layer = self.commit(&mounted)?;
+        self.line(format!(" ---> Removed intermediate container {id}\n"));
+        Ok(layer)
+    }
+
+    fn request(
+        &self,
+        state: &State,
+        run: &Run,
+        argv: Vec<String>,
+    ) -> RunRequest {
+        let config = &state.image.config;
+        let mut vars = self.args.proxies();
+        for line in state.scope.run_args().iter().chain(env(&state.image)) {
+            let (name, value) = line.split_once('=').unwrap_or((line, ""));
+            set_env(&mut vars, name, value);
+        }
+        if !vars.iter().any(|line| line.starts_with("PATH=")) {
+            set_env(&mut vars, "PATH", PATH);
+        }
+        let network = run.network.clone().or(self.options.network.clone());
+        RunRequest {
+            id: cli_api::id::hex64(),
+            argv,
+            env: vars,
+            workdir: match config.working_dir.as_str() {
+                "" => "/".into(),
+                path => path.to_owned(),
+            },
+            user: config.user.clone(),
+            network: network.unwrap_or_else(|| "default".into()),
+            mounts: Vec::new(),
+            stdin: Vec::new(),
+            privileged: run.security.as_deref() == Some("insecure"),
+            extra_hosts: self.options.add_hosts.clone(),
+        }
+    }
+
+    /// `RUN <<EOF` with a `#!` line is a program of its own, which has to be
+    /// a file to be executed.
+    fn script(
+        &self,
+        lent: &mut Lent<'_>,
+        doc: &Heredoc,
+    ) -> Result<(tempfile::TempDir, String)> {
+        use std::os::unix::fs::PermissionsExt;
+        let scratch = self.builder.store.scratch();
+        let room = tempfile::tempdir_in(scratch)
+            .map_err(io_at("make a directory in", scratch))?;
+        let path = room.path().join("script");
+        fs::write(&path, &doc.content).map_err(io_at("write", &path))?;
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&path, mode).map_err(io_at("chmod", &path))?;
+        let target = "/run/build-script".to_owned();
+        lent.bind(target.clone(), path, true);
+        Ok((room, target))
+    }
+
+    /// WORKDIR is the one metadata instruction that may need a layer: the
+    /// directory is made if it is not there.
+    pub(super) fn workdir(
+        &mut self,
+        state: &mut State,
+        instruction: &Instruction,
+    ) -> Result<()> {
+        let Command::Workdir(path) = &instruction.command else {
+            unreachable!()
+        };
+        let path = say(&state.scope, path, instruction)?;
+        let config = &mut state.image.config;
+        config.working_dir = metadata::workdir(&config.working_dir, &path);
+        let path = config.working_dir.clone();
+        let said = format!("WORKDIR {path}");
+        let inputs = Inputs {
+            parent: state.key.clone(),
+            instruction: said.clone(),
+            ..Inputs::default()
+        };
+        let by = format!("/bin/sh -c #(nop) {said}");
+        self.step_through(state, inputs, &by, instruction, |session, state| {
+            let mounted = session.mount(&state.image.rootfs.diff_ids)?;
+            let real = resolve(&mounted.path, Path::new(&path))
+                .map_err(io_at("resolve", Path::new(&path)))?;
+            if real.is_dir() {
+                return Ok(None);
+            }
+            fs::create_dir_all(&real).map_err(io_at("make", &real))?;
+            session.commit(&mounted).map(Some)
+        })
+    }
+}
+
+fn argv(state: &State, run: &Run) -> Vec<String> {
+    command_line(&state.image.config, &run.command)
+}
+
+/// As in Docker's histories: `|1 V=2 /bin/sh -c make`.
+fn created_by(state: &State, argv: &[String]) -> String {
+    let args = state.scope.cache_args();
+    let command = argv.join(" ");
+    if args.is_empty() {
+        return command;
+    }
+    let pairs = args.iter().map(|(name, value)| format!("{name}={value}"));
+    let pairs: Vec<String> = pairs.collect();
+    format!("|{} {} {command}", pairs.len(), pairs.join(" "))
+}
+
+/// Files and directories that exist only because something was mounted
+/// there. Left behind, they would end up in the layer.
+struct MountPoints {
+    /// Did not exist before, deepest last.
+    missing: Vec<PathBuf>,
+    /// Times of the directories that will hold them.
+    times: Vec<(PathBuf, Timestamps)>,
+}
+
+impl MountPoints {
+    fn note(rootfs: &Path, request: &RunRequest) -> Result<Self> {
+        let (mut missing, mut times) = (Vec::new(), Vec::new());
+        let targets = request.mounts.iter().map(|m| m.target.as_str());
+        for target in MOUNT_POINTS.into_iter().chain(targets) {
+            let target = Path::new(target);
+            let real =
+                resolve(rootfs, target).map_err(io_at("resolve", target))?;
+            let above = real.ancestors().take_while(|p| *p != rootfs);
+            missing.extend(
+                above
+                    .filter(|path| fs::symlink_metadata(path).is_err())
+                    .map(Path::to_owned),
+            );
+            let there = real.ancestors().skip(1).find(|path| path.is_dir());
+            if let Some(path) = there
+                && let Ok(meta) = fs::metadata(path)
+            {
+                times.push((path.to_owned(), stamps(&meta)));
+            }
+        }
+        missing.sort();
+        missing.dedup();
+        Ok(Self { missing, times })
+    }
+
+    /// Removes what is still empty. What the command itself put something
+    /// into is its result and stays.
+    fn clear(self) -> Result<()> {
+        let mut removed = false;
+        for path in self.missing.iter().rev() {
+            let Ok(meta) = fs::symlink_metadata(path) else { continue };
+            let gone = match meta.is_dir() {
+                true => fs::remove_dir(path).is_ok(),
+                false if meta.is_file() && meta.len() == 0 => {
+                    fs::remove_file(path).map_err(io_at("remove", path))?;
+                    true
+                }
+                false => false,
+            };
+            removed |= gone;
+        }
+        if removed {
+            for (path, times) in &self.times {
+                // A directory may be gone with the command's `rm -r`.
+                let _ =
+                    rustix::fs::utimensat(CWD, path, times, AtFlags::empty());
+            }
+        }
+        Ok(())
+    }
+}
