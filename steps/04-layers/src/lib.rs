@@ -40,6 +40,7 @@ pub mod apply;
 pub mod build;
 pub mod compress;
 pub mod config;
+pub mod copy;
 pub mod diff;
 pub mod digest;
 pub mod error;

@@ -1,7 +1,7 @@
 //! Reading a tar: blocks of 512 bytes, a header and then content.
 //!
-//! The fields are read by the `tar` crate's [`tar::Header`]. The order of
-//! things is ours, because it decides what is believed: names and extended
+//! Names and sparse maps are read by the `tar` crate's [`tar::Header`]. The
+//! order of things is ours, because it decides what is believed: names and extended
 //! headers are limited in length, and only regular files have content (Go's
 //! rule, hence Docker's: a parser that skips content where another sees
 //! headers can be shown two different archives, CVE-2025-62518).
@@ -11,6 +11,7 @@ use std::io::BufRead;
 use rustix::fs::Timespec;
 use tar::Header;
 
+use super::number::Field;
 use super::pax::Pax;
 use super::sparse::{self, PaxSparse, Sparse};
 use super::{Limits, TarError};
@@ -93,7 +94,7 @@ impl<'a> Entries<'a> {
                     limit: self.limits.entries,
                 });
             }
-            let size = header.entry_size().map_err(|e| self.bad(e))?;
+            let size = self.number(&header, Field::Size)?;
             match header.as_bytes()[156] {
                 b'x' => {
                     let data = self.extension(size)?;
@@ -147,9 +148,9 @@ impl<'a> Entries<'a> {
         let mut entry = Entry {
             kind,
             link,
-            mode: header.mode().map_err(|e| self.bad(e))? & 0o7777,
-            uid: self.id("uid", pax.uid, header.uid())?,
-            gid: self.id("gid", pax.gid, header.gid())?,
+            mode: self.mode(header)?,
+            uid: self.id(header, Field::Uid, pax.uid)?,
+            gid: self.id(header, Field::Gid, pax.gid)?,
             mtime: self.mtime(&pax, header)?,
             device: self.device(kind, header)?,
             xattrs: std::mem::take(&mut pax.xattrs),
@@ -157,7 +158,7 @@ impl<'a> Entries<'a> {
             path,
         };
         if kind == Kind::File {
-            let size = header.entry_size().map_err(|e| self.bad(e))?;
+            let size = self.number(header, Field::Size)?;
             self.expect(pax.size.unwrap_or(size))?;
             entry.sparse = self.sparse(header, in_pax)?;
         }
@@ -199,30 +200,41 @@ impl<'a> Entries<'a> {
         })
     }
 
+    fn number(&self, header: &Header, field: Field) -> Result<u64, TarError> {
+        field.natural(header.as_bytes()).map_err(|e| self.bad(e))
+    }
+
+    /// Some old archives have the file type in the mode; it is not ours.
+    fn mode(&self, header: &Header) -> Result<u32, TarError> {
+        let mode = self.number(header, Field::Mode)? & 0o7777;
+        u32::try_from(mode).map_err(|e| self.bad(e))
+    }
+
     fn id(
         &self,
-        what: &str,
+        header: &Header,
+        field: Field,
         pax: Option<u64>,
-        header: std::io::Result<u64>,
     ) -> Result<u32, TarError> {
         let id = match pax {
             Some(id) => id,
-            None => header.map_err(|e| self.bad(e))?,
+            None => self.number(header, field)?,
         };
         // The last one means "leave it" to chown(2).
         u32::try_from(id)
             .ok()
             .filter(|id| *id != u32::MAX)
-            .ok_or_else(|| self.bad(format!("{what} {id} is out of range")))
+            .ok_or_else(|| self.bad(format!("{field:?} {id} is out of range")))
     }
 
+    /// May be negative: before 1970.
     fn mtime(&self, pax: &Pax, header: &Header) -> Result<Timespec, TarError> {
         if let Some(time) = pax.mtime {
             return Ok(time);
         }
-        let seconds = header.mtime().map_err(|e| self.bad(e))?;
-        // A base-256 number may be a negative one, i.e. before 1970.
-        Ok(Timespec { tv_sec: seconds.cast_signed(), tv_nsec: 0 })
+        let read = Field::Mtime.read(header.as_bytes());
+        let tv_sec = read.map_err(|e| self.bad(e))?;
+        Ok(Timespec { tv_sec, tv_nsec: 0 })
     }
 
     fn device(
@@ -233,9 +245,11 @@ impl<'a> Entries<'a> {
         if !matches!(kind, Kind::Char | Kind::Block) {
             return Ok((0, 0));
         }
-        let major = header.device_major().map_err(|e| self.bad(e))?;
-        let minor = header.device_minor().map_err(|e| self.bad(e))?;
-        Ok((major.unwrap_or(0), minor.unwrap_or(0)))
+        let part = |field| {
+            let number = self.number(header, field)?;
+            u32::try_from(number).map_err(|e| self.bad(e))
+        };
+        Ok((part(Field::Major)?, part(Field::Minor)?))
     }
 
     fn sparse(
@@ -337,8 +351,8 @@ impl<'a> Entries<'a> {
             _ => u32::from(*b),
         };
         let sum: u32 = bytes.iter().enumerate().map(byte).sum();
-        match header.cksum() {
-            Ok(expected) if expected == sum => Ok(Some(header)),
+        match Field::Checksum.natural(bytes) {
+            Ok(expected) if expected == u64::from(sum) => Ok(Some(header)),
             _ => Err(self.bad("wrong checksum in a header")),
         }
     }

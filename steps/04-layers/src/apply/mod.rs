@@ -31,6 +31,7 @@ mod attrs;
 mod dirs;
 mod entries;
 mod error;
+mod number;
 mod pax;
 mod pipeline;
 mod place;
