@@ -110,7 +110,7 @@ impl Reader<'_> {
         files.truncate(keep);
         while let Some(file) = files.pop() {
             self.file = Some(BufReader::new(file));
-            if self.to_the_end()?.is_break() {
+            if self.rest_of_file()?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -119,7 +119,7 @@ impl Reader<'_> {
 
     /// What has been added since.
     fn more(&mut self) -> Result<ControlFlow<()>, Error> {
-        if self.to_the_end()?.is_break() {
+        if self.rest_of_file()?.is_break() {
             return Ok(ControlFlow::Break(()));
         }
         let Some(newest) = open(self.path)? else {
@@ -128,12 +128,12 @@ impl Reader<'_> {
         if self.is_stale(&newest).map_err(Error::read(self.path))? {
             // What was added to the old file before the rename, and after
             // our last look.
-            if self.to_the_end()?.is_break() {
+            if self.rest_of_file()?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
             self.rest.clear();
             self.file = Some(BufReader::new(newest));
-            return self.to_the_end();
+            return self.rest_of_file();
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -146,7 +146,7 @@ impl Reader<'_> {
         Ok(new.ino() != old.ino() || new.len() < ours.stream_position()?)
     }
 
-    fn to_the_end(&mut self) -> Result<ControlFlow<()>, Error> {
+    fn rest_of_file(&mut self) -> Result<ControlFlow<()>, Error> {
         let Some(file) = &mut self.file else {
             return Ok(ControlFlow::Continue(()));
         };
