@@ -8,9 +8,7 @@
 
 mod anchors;
 mod lint;
-mod redact;
 mod render;
-mod sandbox;
 mod serve;
 mod transcript;
 mod weave;

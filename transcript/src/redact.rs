@@ -32,7 +32,7 @@ const RULES: [(&str, &str); 12] = [
 ];
 
 /// Replaces what no two runs share; columns lose their padding.
-pub(crate) fn redact(text: &str) -> String {
+pub fn redact(text: &str) -> String {
     static COMPILED: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         let compile = |(rule, word)| {
             // The rules are constants, and a test applies every one.
@@ -50,7 +50,7 @@ pub(crate) fn redact(text: &str) -> String {
 
 /// Whether `shown`, in which a line `…` stands for any number of lines,
 /// describes `printed`. Both are redacted first.
-pub(crate) fn matches(shown: &str, printed: &str) -> bool {
+pub fn matches(shown: &str, printed: &str) -> bool {
     let (shown, printed) = (redact(shown), redact(printed));
     let shown: Vec<&str> = shown.lines().collect();
     let printed: Vec<&str> = printed.lines().collect();
