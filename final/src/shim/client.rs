@@ -31,6 +31,15 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`] carries the shim's own reason.
     pub fn spawn(spec: &Spec) -> Result<Client, Error> {
+        Client::spawn_with(&own_exe::path(), spec)
+    }
+
+    /// The same with another copy of this binary, for tests, whose own
+    /// binary is no `skiff`.
+    ///
+    /// # Errors
+    /// As [`Client::spawn`].
+    pub fn spawn_with(program: &Path, spec: &Spec) -> Result<Client, Error> {
         let file = spec.dir.join(SPEC);
         let io = |doing, path: &Path| Error::io(doing, path);
         let json = serde_json::to_vec(spec).map_err(Error::Encode)?;
@@ -39,23 +48,22 @@ impl Client {
         let log_file = File::options().create(true).append(true).open(&log);
         // No pre_exec: with it, std would fork the whole daemon instead of
         // using posix_spawn, which costs more the larger the daemon is.
-        let program = own_exe::path();
-        let mut child = Command::new(&program)
+        let mut child = Command::new(program)
             .args(["shim", "--spec"])
             .arg(&file)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log_file.map_err(io("open", &log))?)
             .spawn()
-            .map_err(io("start the shim", &program))?;
+            .map_err(io("start the shim", program))?;
         let mut said = String::new();
         if let Some(mut stdout) = child.stdout.take() {
             let read = stdout.read_to_string(&mut said);
-            read.map_err(io("hear from the shim", &program))?;
+            read.map_err(io("hear from the shim", program))?;
         }
         // The shim has put itself into the background by a second fork, so
         // this collects only its first half.
-        let status = child.wait().map_err(io("wait for", &program))?;
+        let status = child.wait().map_err(io("wait for", program))?;
         match serde_json::from_str(&said) {
             Ok(Answer::Ok) => Ok(Client::new(&spec.dir)),
             Ok(Answer::Refused(refusal)) => Err(Error::Refused(refusal)),

@@ -12,13 +12,20 @@
 //! ```
 
 mod client;
+mod events;
 mod own_exe;
+mod peer;
+mod proc;
 pub mod protocol;
+mod run;
 mod spec;
+mod streams;
 
 use std::path::{Path, PathBuf};
 
 pub use client::Client;
+pub use proc::start_ticks;
+pub use run::{cgroup_path, main};
 pub use spec::{Cgroup, CgroupPlace, Exit, Log, Record, Spec, World};
 use thiserror::Error;
 
