@@ -33,6 +33,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+mod args;
 pub mod controllers;
 mod device_rules;
 mod entry;
@@ -45,7 +46,9 @@ mod oom;
 mod stats;
 mod tree;
 mod validate;
+mod verbs;
 
+pub use args::{LimitArgs, parse_bytes};
 pub use controllers::Kind;
 pub use device_rules::{DeviceRule, DeviceType, default_devices};
 pub use entry::Entry;
@@ -54,6 +57,7 @@ pub use hierarchy::{Hierarchy, Mode, Mount, Version};
 pub use limits::{DeviceRate, DeviceWeight, HugetlbLimit, Limits};
 pub use oom::OomWatch;
 pub use stats::{CpuStats, IoStats, MemoryStats, PidsStats, Stats};
+pub use verbs::{LimitVerbs, group_name};
 
 /// The group that holds those of all containers; it goes with the last one.
 pub const PARENT: &str = "skiff";

@@ -3,6 +3,8 @@
 //! It is a line of CSV: a field with a comma in it is put in quotes, and a
 //! quote in a quoted field is doubled.
 
+use cgroups::parse_bytes;
+
 use crate::spec::{DriverConfig, MountKind, MountSpec};
 
 /// Parses one value of `--mount`.
@@ -84,7 +86,7 @@ fn set(
             driver(spec).options.insert(name, value);
         }
         "tmpfs-size" => {
-            let size = bytes(value).ok_or_else(invalid)?;
+            let size = parse_bytes(value).ok_or_else(invalid)?;
             spec.tmpfs().size_bytes = size;
         }
         "tmpfs-mode" => {
@@ -181,28 +183,6 @@ fn check_recursive(spec: &MountSpec, all: &[String]) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// A size as Docker takes it: a number, then `b`, `k`, `m`, `g` or `t`, of
-/// 1024 each, with `b` or `ib` behind it if one likes.
-pub(crate) fn bytes(text: &str) -> Option<i64> {
-    let text = text.trim().to_ascii_lowercase();
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.');
-    let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
-    let unit = unit.trim_start();
-    let power = match unit.trim_end_matches('b').trim_end_matches('i') {
-        "" if unit.contains('i') => return None,
-        "" => 0,
-        "k" => 1,
-        "m" => 2,
-        "g" => 3,
-        "t" => 4,
-        _ => return None,
-    };
-    let number: f64 = number.parse().ok()?;
-    let value = number * 1024f64.powi(power);
-    #[allow(clippy::cast_possible_truncation, reason = "checked")]
-    (value < 9e18).then_some(value as i64)
 }
 
 /// Splits one line of CSV as Go's `encoding/csv` does, whose words these
@@ -312,18 +292,6 @@ mod tests {
             })
             .collect();
         insta::assert_snapshot!(text.join("\n"));
-    }
-
-    #[test]
-    fn sizes_are_in_units_of_1024() {
-        assert_eq!(bytes("64m"), Some(64 << 20));
-        assert_eq!(bytes("1.5k"), Some(1536));
-        assert_eq!(bytes("1GiB"), Some(1 << 30));
-        assert_eq!(bytes("7"), Some(7));
-        assert_eq!(bytes("7b"), Some(7));
-        for bad in ["", "m", "7x", "-1", "1ib", "1e3", "9999999999g"] {
-            assert_eq!(bytes(bad), None, "{bad}");
-        }
     }
 
     proptest! {

@@ -1,0 +1,189 @@
+//! The commands that this step adds to a stage: `stats`, `pause`, `unpause`,
+//! `update`.
+
+use std::fmt;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use cli_api::table::Table;
+use cli_api::{human, id, state};
+use serde::{Deserialize, Serialize};
+
+use crate::{Cgroup, Hierarchy, LimitArgs, PARENT};
+
+/// They parse from the command line and travel to the daemon as JSON.
+#[derive(Debug, Clone, Subcommand, Serialize, Deserialize)]
+pub enum LimitVerbs {
+    /// Show what the running containers use of their limits
+    Stats,
+    /// Stop every process of a container where it is
+    Pause {
+        /// ID, name, or the beginning of an ID
+        container: String,
+    },
+    /// Let the processes of a paused container go on
+    Unpause {
+        /// ID, name, or the beginning of an ID
+        container: String,
+    },
+    /// Change the limits of a running container
+    Update {
+        /// The new limits; others stay as they are
+        #[command(flatten)]
+        limits: LimitArgs,
+        /// ID, name, or the beginning of an ID
+        container: String,
+    },
+}
+
+/// What a stage writes to `containers/<id>/config.json`, as far as it
+/// matters here.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Container {
+    id: String,
+    name: String,
+    state: State,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct State {
+    status: String,
+}
+
+impl LimitVerbs {
+    /// Does it. `state` is the directory in which the stage keeps its
+    /// records.
+    ///
+    /// # Errors
+    /// Docker's sentence for a container that does not exist or run.
+    pub fn run(
+        self,
+        hierarchy: &Hierarchy,
+        state: &Path,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<()> {
+        let running = running(state);
+        let find = |typed: &str| group_of(hierarchy, &running, typed);
+        match self {
+            Self::Stats => {
+                write!(out, "{}", stats(hierarchy, &running)?)?;
+                return Ok(());
+            }
+            Self::Pause { container } => {
+                find(&container)?.freeze()?;
+                writeln!(out, "{container}")?;
+            }
+            Self::Unpause { container } => {
+                find(&container)?.thaw()?;
+                writeln!(out, "{container}")?;
+            }
+            Self::Update { limits, container } => {
+                find(&container)?.update(&limits.limits())?;
+                writeln!(out, "{container}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name of a container's group: all of ours are in one place, where
+/// people can look.
+pub fn group_name(container: &str) -> String {
+    format!("{PARENT}/{container}")
+}
+
+fn running(state: &Path) -> Vec<Container> {
+    let dirs = fs::read_dir(state.join("containers"));
+    dirs.into_iter()
+        .flatten()
+        .flatten()
+        // A record that is being made or removed is not running.
+        .filter_map(|dir| {
+            state::read_json(&dir.path().join("config.json")).ok()
+        })
+        .filter(|container: &Container| container.state.status == "running")
+        .collect()
+}
+
+fn group_of(
+    hierarchy: &Hierarchy,
+    running: &[Container],
+    typed: &str,
+) -> anyhow::Result<Cgroup> {
+    let all = running.iter().map(|c| (c.id.as_str(), c.name.as_str(), c));
+    let Some(container) = id::resolve(typed, all)? else {
+        bail!("Container {typed} is not running");
+    };
+    let group = Cgroup::open(hierarchy, &group_name(&container.id));
+    group.context("cannot find its cgroup")
+}
+
+/// One line a container, with Docker's columns. The share of a CPU takes two
+/// looks with some time between.
+fn stats(
+    hierarchy: &Hierarchy,
+    running: &[Container],
+) -> anyhow::Result<impl fmt::Display> {
+    const BETWEEN: std::time::Duration = std::time::Duration::from_millis(200);
+    let mut table = Table::new([
+        "CONTAINER ID",
+        "NAME",
+        "CPU %",
+        "MEM USAGE / LIMIT",
+        "MEM %",
+        "BLOCK I/O",
+        "PIDS",
+    ]);
+    let open = |c: &Container| Cgroup::open(hierarchy, &group_name(&c.id));
+    let groups: Vec<_> = running.iter().map(open).collect::<Result<_, _>>()?;
+    let look = || groups.iter().map(Cgroup::stats).collect::<Vec<_>>();
+    let before = look();
+    std::thread::sleep(BETWEEN);
+    let machine = machine_memory();
+    for ((container, before), now) in running.iter().zip(before).zip(look()) {
+        let (before, now) = (before?, now?);
+        let cpu = now.cpu.total.saturating_sub(before.cpu.total);
+        let limit = now.memory.limit.unwrap_or(machine).min(machine);
+        let used = now.memory.working_set();
+        let read: u64 = now.io.iter().map(|io| io.read_bytes).sum();
+        let written: u64 = now.io.iter().map(|io| io.write_bytes).sum();
+        table.row([
+            id::short(&container.id).to_owned(),
+            container.name.clone(),
+            percent(cpu, BETWEEN.as_nanos() as u64),
+            format!("{} / {}", memory(used), memory(limit)),
+            percent(used, limit),
+            format!("{} / {}", size(read), size(written)),
+            now.pids.current.to_string(),
+        ]);
+    }
+    Ok(table)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "shown with four digits")]
+fn memory(bytes: u64) -> String {
+    human::memory(bytes as f64)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "shown with three digits")]
+fn size(bytes: u64) -> String {
+    human::size(bytes as f64, 3)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "shown with two decimals")]
+fn percent(part: u64, whole: u64) -> String {
+    format!("{:.2}%", part as f64 / whole.max(1) as f64 * 100.0)
+}
+
+/// All of the machine's memory: the limit of who has none.
+fn machine_memory() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
+}
