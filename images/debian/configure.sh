@@ -1,0 +1,46 @@
+# The second half: dpkg, now there, finishes what unpack.sh began.
+set -e
+export DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true
+export LC_ALL=C
+
+# The scripts that run before a package is unpacked. base-passwd's makes
+# /etc/passwd, so it goes first.
+for script in /var/lib/dpkg/info/base-passwd.preinst \
+    /var/lib/dpkg/info/*.preinst; do
+    name=${script##*/}
+    name=${name%.preinst}
+    DPKG_MAINTSCRIPT_NAME=preinst \
+        DPKG_MAINTSCRIPT_PACKAGE=${name%:*} "$script" install
+done
+# All depend on all at this point; dpkg would see circles.
+dpkg --configure -a --force-depends >/dev/null
+[ -z "$(dpkg --audit)" ]
+
+. /etc/os-release
+case $ID in
+ubuntu)
+    site=http://archive.ubuntu.com/ubuntu
+    parts="main universe"
+    lists="$VERSION_CODENAME $VERSION_CODENAME-updates"
+    security="deb $site $VERSION_CODENAME-security $parts"
+    ;;
+*)
+    site=http://deb.debian.org/debian
+    parts=main
+    lists="$VERSION_CODENAME $VERSION_CODENAME-updates"
+    security="deb $site-security $VERSION_CODENAME-security $parts"
+    ;;
+esac
+{
+    for list in $lists; do
+        echo "deb $site $list $parts"
+    done
+    echo "$security"
+} >/etc/apt/sources.list
+
+# Not part of the result: differs from build to build, or is a cache.
+rm -f /var/log/dpkg.log /var/log/alternatives.log /var/log/apt/* \
+    /var/cache/ldconfig/aux-cache /var/cache/debconf/*-old \
+    /var/lib/dpkg/*-old /etc/machine-id /etc/hostname /etc/resolv.conf \
+    2>/dev/null || true
+: >/etc/machine-id
