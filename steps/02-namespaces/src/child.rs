@@ -4,7 +4,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior, umask};
+use rustix::process::{
+    DumpableBehavior, Signal, set_dumpable_behavior,
+    set_parent_process_death_signal, umask,
+};
 use rustix::thread::{
     Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
@@ -66,6 +69,9 @@ impl<'a> Child<'a> {
         // Whatever is open besides 0, 1 and 2 ends with the execve
         // (CVE-2024-21626 was one that did not).
         close_range(3, i32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        if self.plan.die_with_parent {
+            die_with_parent();
+        }
         self.clock.mark(Id::Ready);
         let terminal = self.terminal.take();
         let terminal = terminal.as_ref().map(AsFd::as_fd);
@@ -94,6 +100,9 @@ impl<'a> Child<'a> {
             .and_then(|()| rights.keep_capabilities());
         if taken.is_err() {
             leave(125); // the command's own attempt says why
+        }
+        if self.plan.die_with_parent {
+            die_with_parent();
         }
         close_all_but(&[]);
         init::reap(command)
@@ -277,6 +286,12 @@ pub(crate) fn capabilities(child: &mut Child<'_>) -> Result<(), Fault> {
 
 pub(crate) fn filter_late(child: &mut Child<'_>) -> Result<(), Fault> {
     child.plan.rights.filter_late()
+}
+
+/// A change of user takes this setting away, so it comes after that. A
+/// parent that is dead already shows as a closed wire at the gate.
+fn die_with_parent() {
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
 }
 
 /// The root directory of this process, as a place.

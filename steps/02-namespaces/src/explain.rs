@@ -82,6 +82,12 @@ fn hint(plan: &Plan, id: Id, fault: Fault) -> String {
         (Id::Mounts, Call::Configure, Errno::INVAL) => {
             "; check the options of this mount"
         }
+        (_, Call::Mkdir | Call::Create, Errno::ACCESS)
+            if plan.maps.is_some() =>
+        {
+            "; the root file system must belong to the user that is root \
+             inside the user namespace"
+        }
         (Id::Mounts | Id::Root, _, Errno::PERM | Errno::ACCESS) => {
             "; mounting needs CAP_SYS_ADMIN and a host that does not forbid \
              it (AppArmor, an outer container)"

@@ -88,6 +88,10 @@ const BUILD_WORLD: &[(Id, StepFn)] = &[
     (Id::Mask, child::mask),
 ];
 
+/// What is left to do when the world exists.
+const JOIN_WORLD: &[(Id, StepFn)] =
+    &[(Id::Identity, child::identity), (Id::CgroupView, child::cgroup_view)];
+
 /// What the child does to itself, in any world.
 const TAKE_RIGHTS: &[(Id, StepFn)] = &[
     (Id::Session, child::session),
@@ -183,7 +187,7 @@ fn live(mut child: Child<'_>, stone: bool, cgroup: CgroupEntry<'_>) -> ! {
     if child.plan.world.is_some() {
         child.take(BUILD_WORLD);
     } else {
-        child.take(&[(Id::Identity, child::identity)]);
+        child.take(JOIN_WORLD);
     }
     child.take(TAKE_RIGHTS);
     child.become_command()

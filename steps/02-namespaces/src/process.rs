@@ -34,6 +34,8 @@ pub struct Process {
     pub oom_score_adj: Option<i32>,
     /// `--init`: PID 1 is a reaper of ours and the command is its child.
     pub init: bool,
+    /// End it when the thread that made it ends (PR_SET_PDEATHSIG).
+    pub die_with_parent: bool,
 }
 
 impl Process {
@@ -51,6 +53,7 @@ impl Process {
             rlimits: Vec::new(),
             oom_score_adj: None,
             init: false,
+            die_with_parent: false,
         }
     }
 }

@@ -81,8 +81,7 @@ impl Rights {
     /// Rlimits.
     pub(crate) fn limit(&self) -> Result<(), Fault> {
         for (item, (resource, limit)) in self.limits.iter().enumerate() {
-            setrlimit(*resource, limit.clone())
-                .during(Call::SetRlimit, item)?;
+            setrlimit(*resource, *limit).during(Call::SetRlimit, item)?;
         }
         Ok(())
     }

@@ -37,6 +37,7 @@ macro_rules! steps {
         /// A step, as an index into [`STEPS`].
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[repr(u8)]
+        #[allow(clippy::enum_variant_names, reason = "IdMaps is no Id")]
         pub(crate) enum Id { $($id),* }
 
         impl Id {
