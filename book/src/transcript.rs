@@ -42,8 +42,6 @@ pub(crate) fn run_all(
         println!("SKIP: transcripts: {reason}");
         return Ok(());
     }
-    build_binaries(root)?;
-    fetch_images(root)?;
     let mut failures = Vec::new();
     for file in lint::chapters(&root.join("book/text"))? {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
@@ -64,17 +62,32 @@ pub(crate) fn run_all(
 
 /// The commands run what is built from this checkout, not what an earlier
 /// build left behind.
-fn build_binaries(root: &Path) -> Result<()> {
+fn build(root: &Path, script: &str) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .args(["build", "--quiet", "--workspace", "--bins"])
-        .current_dir(root)
-        .status()
-        .context("run cargo build")?;
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet", "--bins"]).current_dir(root);
+    for package in packages(script) {
+        build.args(["-p", package]);
+    }
+    let built = build.status().context("run cargo build")?;
     match built.success() {
         true => Ok(()),
-        false => bail!("the workspace does not build: {built}"),
+        false => bail!("what the chapter runs does not build: {built}"),
     }
+}
+
+/// The packages whose programs a script runs.
+fn packages(script: &str) -> BTreeSet<&str> {
+    let words: Vec<&str> = script.split_whitespace().collect();
+    let named = words.windows(2).filter(|pair| pair[0] == "-p");
+    let mut packages: BTreeSet<&str> = named
+        .map(|pair| pair[1])
+        .filter(|name| name.starts_with("step-"))
+        .collect();
+    if words.contains(&"skiff") {
+        packages.insert("final");
+    }
+    packages
 }
 
 /// What the images are made of comes over the network, once; the chapters
@@ -111,7 +124,12 @@ fn run_chapter(root: &Path, file: &Path, bless: bool) -> Result<usize> {
     if session.is_empty() {
         return Ok(0);
     }
-    let printed = run_in_sandbox(root, &session.script(), Network::Own)?;
+    let script = session.script();
+    build(root, &script)?;
+    if packages(&script).contains("final") {
+        fetch_images(root)?;
+    }
+    let printed = run_in_sandbox(root, &script, Network::Own)?;
     let comparison = session.compare(&printed)?;
     if comparison.is_same() {
         return Ok(session.len());
@@ -151,6 +169,12 @@ mod tests {
         let text = "a\n```console\n$ b\n```\n\n<!-- not run: c -->\n\
                     ```console\n$ d\n```\n";
         assert_eq!(console_lines(text), BTreeSet::from([2]));
+    }
+
+    #[test]
+    fn what_a_session_runs_is_built_before_it() {
+        let script = "cargo run -q -p step-01-x -- ps\nps -p 3\nskiff ps\n";
+        assert_eq!(packages(script), BTreeSet::from(["final", "step-01-x"]));
     }
 
     #[test]

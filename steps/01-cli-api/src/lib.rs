@@ -102,6 +102,7 @@ async fn ask<S: Stage>(command: Command<S>) -> anyhow::Result<i32> {
     }
 }
 
+// ANCHOR: run
 /// `run` is not a request of its own: it is create, start, logs and wait.
 async fn run<S: Stage>(
     daemon: &Client,
@@ -138,7 +139,9 @@ async fn run<S: Stage>(
     }
     cli::wait(daemon, "containers", id).await
 }
+// ANCHOR_END: run
 
+// ANCHOR: routes
 /// The daemon's half: one handler per method and path. The paths are those
 /// of Docker's API.
 fn routes<S: Stage>(daemon: Arc<Daemon<S>>) -> Router {
@@ -165,11 +168,14 @@ fn routes<S: Stage>(daemon: Arc<Daemon<S>>) -> Router {
         ))
         .with_state(daemon)
 }
+// ANCHOR_END: routes
 
 /// The life of the daemon: open the state, listen, answer, and at the end
 /// leave no process behind.
 #[tokio::main]
 async fn serve<S: Stage>(place: Place) -> anyhow::Result<()> {
+    // Started as /proc/self/exe, it would be `exe` in ps(1).
+    rustix::thread::set_name(&std::ffi::CString::new(S::NAME)?)?;
     let listener = server::bind_unix(&place.socket)?;
     let daemon = Daemon::<S>::open(place)?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

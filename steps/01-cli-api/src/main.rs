@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode};
 use anyhow::anyhow;
 use cli_api::stage::{NoFlags, NoVerbs, Run, Stage, Started, Stdio};
 
+// ANCHOR: plain
 struct Plain;
 
 impl Stage for Plain {
@@ -43,6 +44,7 @@ impl Stage for Plain {
         Ok(child.into())
     }
 }
+// ANCHOR_END: plain
 
 /// execve(2) knows only numbers; Docker's words say what was looked for.
 fn explain(program: &str, cause: &std::io::Error) -> anyhow::Error {
