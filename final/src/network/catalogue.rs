@@ -1,0 +1,488 @@
+//! Networks as the API sees them: create, list, inspect, remove, prune.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use cli_api::id::hex64;
+use ipnet::IpNet;
+
+use super::firewall::Bridge;
+use super::pool::{free_subnet, local_pool6, overlap, usable};
+use super::route::Route;
+use super::state::State;
+use super::types::{ConfigFrom, Ipam, IpamConfig, Member, NetworkCreate};
+use super::{Error, Network, Networks};
+
+/// Options of bridge networks that we know; others are kept and ignored,
+/// as Docker does.
+const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
+const ICC: &str = "com.docker.network.bridge.enable_icc";
+const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
+const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
+const MTU: &str = "com.docker.network.driver.mtu";
+const DEFAULT_BRIDGE: &str = "com.docker.network.bridge.default_bridge";
+
+/// The networks that are always there.
+pub(super) const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];
+
+impl Network {
+    /// Whether it is the default bridge, which has no DNS.
+    pub(super) fn is_default(&self) -> bool {
+        self.name == "bridge"
+    }
+
+    /// The bridge's name in the kernel.
+    pub(super) fn bridge_name(&self) -> String {
+        match self.options.get(BRIDGE_NAME) {
+            Some(name) => name.clone(),
+            None => format!("br-{}", &self.id[..12]),
+        }
+    }
+
+    pub(super) fn mtu(&self) -> Option<u32> {
+        self.options.get(MTU)?.parse().ok()
+    }
+
+    /// Containers may talk to each other.
+    pub(super) fn icc(&self) -> bool {
+        self.flag(ICC)
+    }
+
+    /// Where ports go that are published without an address.
+    pub(super) fn host_binding(&self) -> Option<IpAddr> {
+        let address: IpAddr = self.options.get(HOST_BINDING)?.parse().ok()?;
+        (!address.is_unspecified()).then_some(address)
+    }
+
+    fn flag(&self, option: &str) -> bool {
+        self.options.get(option).is_none_or(|it| it != "false" && it != "0")
+    }
+
+    /// Subnet with automatic range and gateway of one family.
+    pub(super) fn subnet(&self, v6: bool) -> Option<Subnet> {
+        self.ipam.config.iter().find_map(|it| {
+            let subnet: IpNet = it.subnet.parse().ok()?;
+            (subnet.addr().is_ipv6() == v6).then_some(())?;
+            let range = it.ip_range.parse().unwrap_or(subnet);
+            let gateway = it.gateway.parse().ok();
+            Some(Subnet { subnet, range, gateway })
+        })
+    }
+
+    pub(super) fn subnets(&self) -> Vec<Subnet> {
+        [false, true].into_iter().filter_map(|it| self.subnet(it)).collect()
+    }
+
+    pub(super) fn firewall(&self) -> Bridge {
+        Bridge {
+            name: self.bridge_name(),
+            subnets: self.subnets().iter().map(|it| it.subnet).collect(),
+            internal: self.internal,
+            icc: self.icc(),
+            masquerade: self.flag(MASQUERADE),
+        }
+    }
+}
+
+/// One address family of a network.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Subnet {
+    pub(super) subnet: IpNet,
+    pub(super) range: IpNet,
+    pub(super) gateway: Option<IpAddr>,
+}
+
+impl Networks {
+    /// Creates a bridge network, in the kernel too.
+    ///
+    /// # Errors
+    /// Docker's sentences for names, drivers and subnets that cannot be;
+    /// [`Error::Route`] if the kernel refuses the bridge. Nothing stays.
+    pub fn create(&self, wanted: NetworkCreate) -> Result<Network, Error> {
+        check(&wanted)?;
+        let _one_at_a_time = self.changing_networks();
+        let network = self.plan(wanted)?;
+        if !self.rootless() {
+            self.ensure_bridge(&network)?;
+        }
+        let saved = {
+            let mut state = self.state();
+            state.networks.insert(network.id.clone(), network.clone());
+            self.files.save_networks(&state)
+        };
+        if let Err(error) = saved {
+            self.state().networks.remove(&network.id);
+            let undone = self.delete_bridge(&network);
+            let mut all = vec![error];
+            all.extend(undone.err());
+            Error::collect(all)?;
+        }
+        self.update_firewall();
+        Ok(network)
+    }
+
+    /// Everything about the new network, checked against the others.
+    fn plan(&self, wanted: NetworkCreate) -> Result<Network, Error> {
+        let state = self.state();
+        if state.networks.values().any(|it| it.name == wanted.name) {
+            return Err(Error::Exists(wanted.name));
+        }
+        let v6 = wanted.enable_ipv6.unwrap_or_else(|| {
+            wanted.ipam.config.iter().any(|it| it.subnet.contains(':'))
+        });
+        let mut network = Network {
+            name: wanted.name,
+            id: hex64(),
+            created: jiff::Timestamp::now().to_string(),
+            scope: "local".into(),
+            driver: "bridge".into(),
+            enable_ipv4: true,
+            enable_ipv6: v6,
+            ipam: wanted.ipam,
+            internal: wanted.internal,
+            attachable: wanted.attachable,
+            ingress: false,
+            config_from: ConfigFrom::default(),
+            config_only: false,
+            containers: BTreeMap::new(),
+            options: wanted.options,
+            labels: wanted.labels,
+        };
+        check_bridge_name(&network, &state)?;
+        self.complete_addresses(&mut network, &state)?;
+        Ok(network)
+    }
+
+    /// Fills in subnets and gateways the user has not named.
+    fn complete_addresses(
+        &self,
+        network: &mut Network,
+        state: &State,
+    ) -> Result<(), Error> {
+        let given = std::mem::take(&mut network.ipam.config);
+        let mut taken = self.taken(state)?;
+        for config in given {
+            if config.subnet.is_empty() {
+                // `--gateway` or `--ip-range` alone.
+                return Err(Error::Invalid(
+                    "invalid subnet : a gateway or an IP range needs a \
+                     subnet (--subnet)"
+                        .into(),
+                ));
+            }
+            let config = complete(config, state)?;
+            taken.extend(config.subnet.parse::<IpNet>());
+            network.ipam.config.push(config);
+        }
+        if network.subnet(false).is_none() {
+            let subnet = free_subnet(&self.options.pools, &taken)
+                .ok_or(Error::PoolsExhausted)?;
+            network.ipam.config.insert(0, with_gateway(subnet));
+        }
+        if network.enable_ipv6 && network.subnet(true).is_none() {
+            let host = std::fs::read_to_string("/etc/machine-id");
+            let pool = local_pool6(&host.unwrap_or_default());
+            let subnet =
+                free_subnet(&[pool], &taken).ok_or(Error::PoolsExhausted)?;
+            network.ipam.config.push(with_gateway(subnet));
+        }
+        Ok(())
+    }
+
+    /// What no automatic subnet may overlap.
+    fn taken(&self, state: &State) -> Result<Vec<IpNet>, Error> {
+        let mut taken: Vec<IpNet> = state
+            .networks
+            .values()
+            .flat_map(|it| it.subnets())
+            .map(|it| it.subnet)
+            .collect();
+        if !self.rootless() {
+            taken.extend(Route::open()?.destinations()?);
+        }
+        // Where the resolver is reached over a default route alone, its
+        // address is in no route and still must stay reachable.
+        let servers = self.resolver.servers.iter();
+        taken.extend(servers.map(|it| IpNet::from(*it)));
+        Ok(taken)
+    }
+
+    /// The default bridge and the two names for "no network of our own".
+    pub(super) fn predefine(&self) -> Result<(), Error> {
+        let mut state = self.state();
+        let before = state.networks.len();
+        for (name, driver) in
+            [("bridge", "bridge"), ("host", "host"), ("none", "null")]
+        {
+            if state.networks.values().any(|it| it.name == name) {
+                continue;
+            }
+            let mut network = Network {
+                name: name.into(),
+                id: hex64(),
+                created: jiff::Timestamp::now().to_string(),
+                scope: "local".into(),
+                driver: driver.into(),
+                enable_ipv4: true,
+                enable_ipv6: false,
+                ipam: Ipam::default(),
+                internal: false,
+                attachable: false,
+                ingress: false,
+                config_from: ConfigFrom::default(),
+                config_only: false,
+                containers: BTreeMap::new(),
+                options: BTreeMap::new(),
+                labels: BTreeMap::new(),
+            };
+            if name == "bridge" {
+                self.complete_default(&mut network, &state)?;
+            }
+            state.networks.insert(network.id.clone(), network);
+        }
+        if state.networks.len() == before {
+            return Ok(());
+        }
+        self.files.save_networks(&state)
+    }
+
+    fn complete_default(
+        &self,
+        network: &mut Network,
+        state: &State,
+    ) -> Result<(), Error> {
+        if let Some(bip) = self.options.bip {
+            network.ipam.config.push(IpamConfig {
+                subnet: bip.trunc().to_string(),
+                gateway: bip.addr().to_string(),
+                ..IpamConfig::default()
+            });
+        }
+        let mtu = self.options.mtu.unwrap_or(1500).to_string();
+        let options = [
+            (BRIDGE_NAME, self.bridge.clone()),
+            (DEFAULT_BRIDGE, "true".into()),
+            (ICC, "true".into()),
+            (MASQUERADE, "true".into()),
+            (HOST_BINDING, "0.0.0.0".into()),
+            (MTU, mtu),
+        ];
+        let options = options.into_iter();
+        network.options =
+            options.map(|(key, value)| (key.into(), value)).collect();
+        self.complete_addresses(network, state)
+    }
+
+    /// All networks, by name.
+    pub fn list(&self) -> Vec<Network> {
+        let state = self.state();
+        let mut all: Vec<Network> = state.networks.values().cloned().collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
+    }
+
+    /// One network by name, ID or beginning of an ID, with its containers.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Ambiguous`].
+    pub fn inspect(&self, wanted: &str) -> Result<Network, Error> {
+        let state = self.state();
+        let mut network = state.find(wanted)?.clone();
+        let show = |net: Option<IpNet>| {
+            net.map(|it| it.to_string()).unwrap_or_default()
+        };
+        for (sandbox, endpoint) in state.members(&network.id) {
+            let member = Member {
+                name: sandbox.request.name.clone(),
+                endpoint_id: endpoint.settings.endpoint_id.clone(),
+                mac_address: endpoint.settings.mac_address.clone(),
+                ipv4_address: show(endpoint.v4),
+                ipv6_address: show(endpoint.v6),
+            };
+            network.containers.insert(sandbox.request.id.clone(), member);
+        }
+        Ok(network)
+    }
+
+    /// Removes a network that nobody is connected to.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Forbidden`] for a predefined one,
+    /// [`Error::InUse`].
+    pub fn remove(&self, wanted: &str) -> Result<Network, Error> {
+        let _one_at_a_time = self.changing_networks();
+        let network = {
+            let mut state = self.state();
+            let network = state.find(wanted)?.clone();
+            if PREDEFINED.contains(&network.name.as_str()) {
+                return Err(Error::Forbidden(format!(
+                    "{} is a pre-defined network and cannot be removed",
+                    network.name
+                )));
+            }
+            if let Some((sandbox, endpoint)) = state.members(&network.id).next()
+            {
+                let id = endpoint.settings.endpoint_id.clone();
+                return Err(Error::InUse {
+                    name: network.name.clone(),
+                    container: sandbox.request.name.clone(),
+                    id: id.chars().take(12).collect(),
+                });
+            }
+            state.networks.remove(&network.id);
+            self.files.save_networks(&state)?;
+            network
+        };
+        self.update_firewall();
+        self.delete_bridge(&network)?;
+        Ok(network)
+    }
+
+    /// Removes all networks that nobody is connected to and `matches` says
+    /// yes to. Returns their names.
+    ///
+    /// # Errors
+    /// What could not be removed; the others are.
+    pub fn prune(
+        &self,
+        matches: impl Fn(&Network) -> bool,
+    ) -> Result<Vec<String>, Error> {
+        let mut removed = Vec::new();
+        let mut errors = Vec::new();
+        for network in self.list() {
+            if PREDEFINED.contains(&network.name.as_str()) || !matches(&network)
+            {
+                continue;
+            }
+            match self.remove(&network.id) {
+                Ok(it) => removed.push(it.name),
+                // Used, or removed by somebody else meanwhile.
+                Err(Error::InUse { .. } | Error::NotFound(_)) => {}
+                Err(error) => errors.push(error),
+            }
+        }
+        Error::collect(errors)?;
+        Ok(removed)
+    }
+}
+
+fn check(wanted: &NetworkCreate) -> Result<(), Error> {
+    let name = &wanted.name;
+    if PREDEFINED.contains(&name.as_str()) || name == "default" {
+        return Err(Error::Forbidden(format!(
+            "operation is not permitted on predefined {name} network"
+        )));
+    }
+    if !cli_api::id::is_name(name) {
+        return Err(Error::Invalid(format!(
+            "invalid network name {name:?}: only [a-zA-Z0-9][a-zA-Z0-9_.-] \
+             are allowed"
+        )));
+    }
+    match wanted.driver.as_str() {
+        "" | "bridge" | "default" => {}
+        "host" | "null" => {
+            return Err(Error::Forbidden(format!(
+                "only one instance of \"{}\" network is allowed",
+                wanted.driver
+            )));
+        }
+        other => {
+            return Err(Error::Invalid(format!(
+                "could not find plugin {other} in v1 plugin registry: this \
+                 engine has the driver bridge only"
+            )));
+        }
+    }
+    if wanted.ingress {
+        return Err(Error::Invalid("swarm is not supported".into()));
+    }
+    if wanted.enable_ipv4 == Some(false) {
+        return Err(Error::Invalid(
+            "networks without IPv4 are not supported".into(),
+        ));
+    }
+    match wanted.ipam.driver.as_str() {
+        "" | "default" => Ok(()),
+        other => Err(Error::Invalid(format!(
+            "could not find IPAM driver {other}: there is only default"
+        ))),
+    }
+}
+
+fn check_bridge_name(network: &Network, state: &State) -> Result<(), Error> {
+    let name = network.bridge_name();
+    let fits = !name.is_empty()
+        && name.len() <= 15
+        && !name.contains(|it: char| it.is_whitespace() || "/\":".contains(it))
+        && !name.starts_with('.');
+    if !fits {
+        return Err(Error::Invalid(format!(
+            "invalid bridge name {name:?}: 1 to 15 characters without \
+             spaces, slashes, colons and quotes"
+        )));
+    }
+    let clash = state.networks.values().find(|it| it.bridge_name() == name);
+    match clash {
+        Some(other) => Err(Error::Forbidden(format!(
+            "bridge name {name} is used by network {}",
+            other.name
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Checks what the user wrote and adds the gateway.
+fn complete(
+    mut config: IpamConfig,
+    state: &State,
+) -> Result<IpamConfig, Error> {
+    let invalid =
+        |what: &str, it: &str| Error::Invalid(format!("invalid {what} {it}"));
+    let subnet: IpNet =
+        config.subnet.parse().map_err(|_| invalid("subnet", &config.subnet))?;
+    if subnet != subnet.trunc() {
+        return Err(Error::Invalid(format!(
+            "invalid subnet {subnet}: it should be {}",
+            subnet.trunc()
+        )));
+    }
+    for other in state.networks.values().flat_map(|it| it.subnets()) {
+        if overlap(&subnet, &other.subnet) {
+            return Err(Error::Overlap {
+                subnet: subnet.to_string(),
+                other: other.subnet.to_string(),
+            });
+        }
+    }
+    if !config.ip_range.is_empty() {
+        let range = config.ip_range.parse::<IpNet>().ok();
+        range
+            .filter(|it| subnet.contains(it))
+            .ok_or_else(|| invalid("ip-range", &config.ip_range))?;
+    }
+    if config.gateway.is_empty() {
+        config.gateway = with_gateway(subnet).gateway;
+    }
+    let gateway = config.gateway.parse().ok();
+    let inside = |it: &IpAddr| usable(&subnet, *it);
+    gateway
+        .filter(inside)
+        .ok_or_else(|| invalid("gateway address", &config.gateway))?;
+    for address in config.auxiliary.values() {
+        let fits = address.parse().ok().filter(inside);
+        fits.ok_or_else(|| invalid("auxiliary address", address))?;
+    }
+    Ok(config)
+}
+
+/// The gateway is the first address, as in Docker.
+fn with_gateway(subnet: IpNet) -> IpamConfig {
+    let gateway =
+        subnet.hosts().find(|it| usable(&subnet, *it)).map(|it| it.to_string());
+    IpamConfig {
+        subnet: subnet.to_string(),
+        gateway: gateway.unwrap_or_default(),
+        ..IpamConfig::default()
+    }
+}

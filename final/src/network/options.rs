@@ -1,0 +1,65 @@
+//! How the daemon wants its networks.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use sha2::{Digest, Sha256};
+
+use super::pool::{AddressPool, default_pools};
+
+/// Settings of [`Networks::open`](super::Networks::open).
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// State goes to `<data root>/network`.
+    pub data_root: PathBuf,
+    /// Namespaces are pinned at `<run dir>/netns`; a reboot may empty it.
+    pub run_dir: PathBuf,
+    /// Name servers for containers that name none (`--dns`).
+    pub dns: Vec<IpAddr>,
+    /// Search domains for containers that name none.
+    pub dns_search: Vec<String>,
+    /// Resolver options for containers that name none.
+    pub dns_options: Vec<String>,
+    /// The default bridge's address and subnet (`--bip`).
+    pub bip: Option<IpNet>,
+    /// The default bridge's largest packet (`--mtu`).
+    pub mtu: Option<u32>,
+    /// Where networks without `--subnet` get one.
+    pub pools: Vec<AddressPool>,
+    /// This daemon has no rights in the host's network namespace.
+    pub rootless: bool,
+}
+
+impl Options {
+    /// Docker's defaults for an engine with this data root.
+    pub fn new(
+        data_root: impl Into<PathBuf>,
+        run_dir: impl Into<PathBuf>,
+    ) -> Options {
+        Options {
+            data_root: data_root.into(),
+            run_dir: run_dir.into(),
+            dns: vec![],
+            dns_search: vec![],
+            dns_options: vec![],
+            bip: None,
+            mtu: None,
+            pools: default_pools(),
+            rootless: false,
+        }
+    }
+
+    /// Names in the kernel that belong to one engine: its default bridge
+    /// and its firewall table. Engines with other data roots on the same
+    /// host get a suffix, so that none tears down what another has built.
+    pub(super) fn kernel_names(&self) -> (String, String) {
+        if self.data_root == Path::new("/var/lib/skiff") {
+            return ("skiff0".into(), "skiff".into());
+        }
+        let path = self.data_root.as_os_str().as_encoded_bytes();
+        let hash = Sha256::digest(path);
+        let suffix = format!("{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2]);
+        (format!("skiff-{suffix}"), format!("skiff_{suffix}"))
+    }
+}

@@ -1,0 +1,253 @@
+//! Addresses, links, routes and files of connected containers.
+
+use super::*;
+
+#[test]
+fn containers_of_the_default_bridge_reach_each_other_and_leave_nothing() {
+    in_new_network("default bridge", |host| {
+        let attached = host.attach("a", "default");
+        assert!(matches!(attached.namespace, Namespace::Path(_)));
+        let end = &attached.endpoints["bridge"];
+        assert_eq!(end.ip_address, "172.17.0.2");
+        assert_eq!(end.gateway, "172.17.0.1");
+        assert_eq!(end.mac_address, "02:42:ac:11:00:02");
+        let b = host.attach("b", "bridge");
+        assert_eq!(b.endpoints["bridge"].ip_address, "172.17.0.3");
+        host.serve("a", 80);
+        let got = host.inside("b", || ask("172.17.0.2:80"));
+        assert_eq!(got.as_deref(), Some("a 172.17.0.3"));
+        assert_eq!(ask("172.17.0.2:80").as_deref(), Some("a 172.17.0.1"));
+        host.networks().leave(&id("a")).unwrap();
+        host.networks().leave(&id("b")).unwrap();
+        host.networks().leave(&id("b")).unwrap();
+        let bridge = &host.networks().bridge;
+        let names = links();
+        assert!(names.contains(bridge), "{names:?}");
+        assert!(!names.iter().any(|it| it.starts_with("veth")), "{names:?}");
+        host.networks().close().unwrap();
+        assert!(!links().contains(bridge));
+    });
+}
+
+#[test]
+fn a_container_reaches_other_machines_under_the_hosts_address() {
+    in_new_network("outbound NAT", |host| {
+        let outside = Outside::new(7);
+        let listener =
+            outside.inside(|| TcpListener::bind("198.51.100.7:80").unwrap());
+        host.attach("a", "bridge");
+        let client =
+            host.inside("a", || TcpStream::connect("198.51.100.7:80").unwrap());
+        let (_, from) = listener.accept().unwrap();
+        assert_eq!(from.ip().to_string(), "198.51.100.9");
+        drop(client);
+        host.networks().leave(&id("a")).unwrap();
+    });
+}
+
+#[test]
+fn host_none_and_container_modes_need_no_cable() {
+    in_new_network("modes", |host| {
+        let attached = host.attach("h", "host");
+        assert_eq!(attached.namespace, Namespace::Host);
+        assert!(attached.endpoints.contains_key("host"));
+        let attached = host.attach("n", "none");
+        assert!(attached.endpoints.contains_key("none"));
+        assert_eq!(host.inside("n", links), ["lo"]);
+        let attached = host.attach("c", "container:abc");
+        assert_eq!(attached.namespace, Namespace::Container("abc".into()));
+        host.networks().leave(&id("n")).unwrap();
+    });
+}
+
+#[test]
+fn a_network_has_the_subnet_gateway_and_range_it_was_given() {
+    in_new_network("IPAM", |host| {
+        let wanted: NetworkCreate = serde_json::from_str(
+            r#"{"Name": "n", "IPAM": {"Config": [{
+                "Subnet": "10.9.0.0/24", "IPRange": "10.9.0.128/25",
+                "Gateway": "10.9.0.254",
+                "AuxiliaryAddresses": {"x": "10.9.0.128"}}]},
+                "Options": {"com.docker.network.driver.mtu": "1400"}}"#,
+        )
+        .unwrap();
+        host.networks().create(wanted).unwrap();
+        let end = host.attach("a", "n").endpoints["n"].clone();
+        assert_eq!(end.ip_address, "10.9.0.129");
+        assert_eq!(end.gateway, "10.9.0.254");
+        let mtu = host.inside("a", || {
+            std::fs::read_to_string("/proc/thread-self/net/dev").unwrap();
+            netns::read_sysctl("ipv6/conf/eth0/mtu")
+        });
+        assert_eq!(mtu.as_deref(), Some("1400"));
+        let mut request = host.request("b", "n");
+        let settings = EndpointSettings {
+            ipam_config: Some(EndpointIpam {
+                ipv4_address: "10.9.0.7".into(),
+                ..EndpointIpam::default()
+            }),
+            mac_address: "02:00:00:00:00:07".into(),
+            ..EndpointSettings::default()
+        };
+        request.networks.insert("n".into(), settings.clone());
+        let got = host.networks().attach(request).unwrap();
+        assert_eq!(got.endpoints["n"].ip_address, "10.9.0.7");
+        assert_eq!(got.endpoints["n"].mac_address, "02:00:00:00:00:07");
+        let mut request = host.request("c", "n");
+        request.networks.insert("n".into(), settings);
+        let error = host.networks().attach(request).unwrap_err();
+        assert_eq!(error.to_string(), "Address already in use (10.9.0.7)");
+        host.networks().leave(&id("a")).unwrap();
+        host.networks().leave(&id("b")).unwrap();
+    });
+}
+
+#[test]
+fn ipv6_networks_give_both_addresses_at_once() {
+    in_new_network("IPv6", |host| {
+        let wanted = NetworkCreate {
+            name: "six".into(),
+            enable_ipv6: Some(true),
+            ..NetworkCreate::default()
+        };
+        host.networks().create(wanted).unwrap();
+        let a = host.attach("a", "six").endpoints["six"].clone();
+        host.attach("b", "six");
+        host.serve("a", 80);
+        assert!(a.global_ipv6_address.starts_with("fd"), "{a:?}");
+        let to = format!("[{}]:80", a.global_ipv6_address);
+        let got = host.inside("b", || ask(&to)).unwrap();
+        assert!(got.starts_with("a fd"), "{got}");
+        assert!(ask(&to).is_some());
+        host.networks().leave(&id("a")).unwrap();
+        host.networks().leave(&id("b")).unwrap();
+    });
+}
+
+#[test]
+fn connect_and_disconnect_move_the_default_route_and_the_files() {
+    in_new_network("connect", |host| {
+        host.network("one");
+        host.network("two");
+        host.attach("a", "bridge");
+        host.attach("peer", "two");
+        host.serve("peer", 80);
+        let route = |name: &str| {
+            let text = host.inside(name, || {
+                std::fs::read_to_string("/proc/thread-self/net/route").unwrap()
+            });
+            let default = |it: &&str| it.contains("\t00000000\t");
+            let lines = text.lines().filter(default);
+            lines
+                .filter_map(|it| it.split('\t').next())
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        let networks = host.networks();
+        assert!(!host.file("a", "resolv.conf").contains("127.0.0.11"));
+        assert_eq!(route("a"), "eth0");
+        let settings =
+            EndpointSettings { gw_priority: 5, ..EndpointSettings::default() };
+        let got = networks.connect(&id("a"), "two", settings).unwrap();
+        assert_eq!(got.ip_address, "172.19.0.3");
+        assert_eq!(route("a"), "eth1");
+        assert!(host.file("a", "resolv.conf").contains("127.0.0.11"));
+        assert!(host.file("a", "hosts").contains("172.19.0.3\ta"));
+        let got = host.inside("a", || ask("172.19.0.2:80"));
+        assert_eq!(got.as_deref(), Some("peer 172.19.0.3"));
+        let again =
+            networks.connect(&id("a"), "two", EndpointSettings::default());
+        assert_eq!(
+            again.unwrap_err().to_string(),
+            "endpoint with name a already exists in network two"
+        );
+        networks.disconnect(&id("a"), "two").unwrap();
+        assert_eq!(route("a"), "eth0");
+        assert_eq!(host.inside("a", links), ["eth0", "lo"]);
+        let error = networks.disconnect(&id("a"), "two").unwrap_err();
+        assert!(error.to_string().contains("is not connected to"), "{error}");
+        networks.leave(&id("a")).unwrap();
+        networks.leave(&id("peer")).unwrap();
+    });
+}
+
+#[test]
+fn networks_that_are_wrong_or_used_are_refused_in_dockers_words() {
+    in_new_network("refusals", |host| {
+        let networks = host.networks();
+        let create = |json: &str| {
+            let wanted = serde_json::from_str(json).unwrap();
+            let error = networks.create(wanted).unwrap_err();
+            (error.status(), error.to_string())
+        };
+        let mut said = vec![
+            create(r#"{"Name": "bridge"}"#),
+            create(r#"{"Name": "x/y"}"#),
+            create(r#"{"Name": "x", "Driver": "overlay"}"#),
+            create(r#"{"Name": "x", "Driver": "host"}"#),
+            create(
+                r#"{"Name": "x", "IPAM": {"Config": [{"Subnet": "1.2.3"}]}}"#,
+            ),
+            create(
+                r#"{"Name": "x", "IPAM": {"Config":
+                    [{"Subnet": "172.17.9.0/24"}]}}"#,
+            ),
+        ];
+        host.network("used");
+        host.attach("a", "used");
+        said.push(create(r#"{"Name": "used"}"#));
+        let other = |error: Error| (error.status(), error.to_string());
+        said.push(other(networks.remove("none").unwrap_err()));
+        said.push(other(networks.remove("nobody").unwrap_err()));
+        let (status, text) = other(networks.remove("used").unwrap_err());
+        let text = text.split("id:").next().unwrap().to_owned();
+        said.push((status, text));
+        let said: Vec<String> =
+            said.iter().map(|(it, text)| format!("{it} {text}")).collect();
+        insta::assert_snapshot!(said.join("\n"), @"");
+        networks.leave(&id("a")).unwrap();
+        assert_eq!(networks.prune(|_| true).unwrap(), ["used"]);
+    });
+}
+
+#[test]
+fn subnets_of_the_host_are_avoided() {
+    in_new_network("pools", |host| {
+        let mut route = Route::open().unwrap();
+        let index = route.bridge("lan", [2, 0, 0, 0, 0, 8], None).unwrap();
+        let lan = "172.18.3.1/24".parse().unwrap();
+        route.configure((index, "lan"), &[lan], &[]).unwrap();
+        let network = host.network("n");
+        assert_eq!(network.ipam.config[0].subnet, "172.19.0.0/16");
+    });
+}
+
+#[test]
+fn a_daemon_that_was_killed_finds_its_containers_again() {
+    in_new_network("restart", |host| {
+        host.network("n");
+        let mut request = host.request("a", "n");
+        let any = PortBinding::default();
+        request.ports = PortMap::from([("80/tcp".into(), Some(vec![any]))]);
+        let before = host.networks().attach(request).unwrap();
+        host.attach("dead", "n");
+        host.serve("a", 80);
+        let port = before.ports["80/tcp"].as_ref().unwrap()[0].clone();
+        let to = format!("127.0.0.1:{}", port.host_port);
+        assert!(ask(&to).is_some());
+        host.restart_with(&[&id("a")]);
+        let networks = host.networks();
+        assert_eq!(networks.endpoints(&id("a")), before.endpoints);
+        assert!(ask(&to).is_some());
+        assert!(ask(&to.replace("127.0.0.1", "[::1]")).is_some());
+        let members = networks.inspect("n").unwrap().containers;
+        assert_eq!(members.len(), 1, "{members:?}");
+        assert_eq!(
+            host.attach("b", "n").endpoints["n"].ip_address,
+            "172.18.0.3"
+        );
+        networks.leave(&id("a")).unwrap();
+        networks.leave(&id("b")).unwrap();
+        assert_eq!(ask(&to), None);
+    });
+}

@@ -1,0 +1,162 @@
+//! Published ports, from every side.
+
+use std::net::UdpSocket;
+
+use super::*;
+
+fn publish(
+    host: &Host,
+    name: &str,
+    mode: &str,
+    port: &str,
+    ip: &str,
+    at: &str,
+) -> Result<Attached, Error> {
+    let mut request = host.request(name, mode);
+    let binding = PortBinding { host_ip: ip.into(), host_port: at.into() };
+    request.ports = PortMap::from([(port.into(), Some(vec![binding]))]);
+    host.networks().attach(request)
+}
+
+#[test]
+fn a_published_port_is_reached_from_everywhere_with_the_source_kept() {
+    in_new_network("published port", |host| {
+        let outside = Outside::new(7);
+        let got = publish(host, "web", "bridge", "80/tcp", "", "8080").unwrap();
+        let bindings = got.ports["80/tcp"].as_ref().unwrap();
+        let shown: Vec<_> =
+            bindings.iter().map(|it| it.host_ip.as_str()).collect();
+        assert_eq!(shown, ["0.0.0.0", "::"]);
+        host.network("other");
+        host.attach("near", "bridge");
+        host.attach("far", "other");
+        host.serve("web", 80);
+        let by = |it: &str| ask(it).unwrap_or_default();
+        assert_eq!(by("127.0.0.1:8080"), "web 172.17.0.1");
+        assert_eq!(by("198.51.100.9:8080"), "web 198.51.100.9");
+        assert_eq!(by("[::1]:8080"), "web 172.17.0.1");
+        assert_eq!(by("[2001:db8::9]:8080"), "web 172.17.0.1");
+        let got = outside.inside(|| ask("198.51.100.9:8080"));
+        assert_eq!(got.as_deref(), Some("web 198.51.100.7"));
+        for name in ["near", "far", "web"] {
+            let got = host.inside(name, || ask("198.51.100.9:8080"));
+            assert!(got.is_some(), "hairpin from {name}");
+            let got = host.inside(name, || ask("172.17.0.1:8080"));
+            assert!(got.is_some(), "by the gateway from {name}");
+        }
+        for name in ["near", "far", "web"] {
+            host.networks().leave(&id(name)).unwrap();
+        }
+        assert_eq!(ask("127.0.0.1:8080"), None);
+    });
+}
+
+#[test]
+fn a_port_on_the_loopback_is_for_this_host_only() {
+    in_new_network("loopback port", |host| {
+        let outside = Outside::new(7);
+        let ip = "127.0.0.1";
+        publish(host, "web", "bridge", "80/tcp", ip, "8080").unwrap();
+        host.serve("web", 80);
+        assert!(ask("127.0.0.1:8080").is_some());
+        assert_eq!(ask("198.51.100.9:8080"), None);
+        let got = outside.inside(|| {
+            // A neighbour that sends packets for 127.0.0.1 to us.
+            netns::sysctl("ipv4/conf/all/route_localnet", "1").unwrap();
+            ask("198.51.100.9:8080")
+        });
+        assert_eq!(got, None);
+        host.networks().leave(&id("web")).unwrap();
+    });
+}
+
+#[test]
+fn udp_ports_are_rewritten_both_ways() {
+    in_new_network("UDP", |host| {
+        publish(host, "dns", "bridge", "53/udp", "", "5300").unwrap();
+        let server =
+            host.inside("dns", || UdpSocket::bind("0.0.0.0:53").unwrap());
+        std::thread::spawn(move || {
+            let mut buffer = [0; 64];
+            while let Ok((length, from)) = server.recv_from(&mut buffer) {
+                let _ = server.send_to(&buffer[..length], from);
+            }
+        });
+        for to in ["127.0.0.1:5300", "198.51.100.9:5300", "[::1]:5300"] {
+            let any = if to.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
+            let client = UdpSocket::bind(any).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+            client.connect(to).unwrap();
+            client.send(b"hello").unwrap();
+            let mut buffer = [0; 64];
+            let length = client.recv(&mut buffer).expect(to);
+            assert_eq!(&buffer[..length], b"hello");
+        }
+        host.networks().leave(&id("dns")).unwrap();
+    });
+}
+
+#[test]
+fn a_port_in_use_is_refused_in_dockers_words_and_leaves_nothing() {
+    in_new_network("port in use", |host| {
+        let before = links();
+        let strangers = TcpListener::bind("0.0.0.0:9000").unwrap();
+        let error = publish(host, "a", "bridge", "80/tcp", "", "9000");
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "driver failed programming external connectivity on endpoint \
+             a: Bind for 0.0.0.0:9000 failed: address already in use"
+        );
+        drop(strangers);
+        publish(host, "a", "bridge", "80/tcp", "", "9000").unwrap();
+        let ip = "127.0.0.1";
+        let error = publish(host, "b", "bridge", "80/tcp", ip, "9000");
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "driver failed programming external connectivity on endpoint \
+             b: Bind for 127.0.0.1:9000 failed: port is already allocated"
+        );
+        assert!(TcpListener::bind("127.0.0.1:9000").is_err());
+        host.networks().leave(&id("a")).unwrap();
+        TcpListener::bind("0.0.0.0:9000").unwrap();
+        let after: Vec<String> = links()
+            .into_iter()
+            .filter(|it| *it != host.networks().bridge)
+            .collect();
+        assert_eq!(after, before);
+    });
+}
+
+#[test]
+fn a_range_gives_the_first_free_port_and_none_gives_any() {
+    in_new_network("port ranges", |host| {
+        let port = |it: &Attached| {
+            let all = it.ports["80/tcp"].as_ref().unwrap();
+            all[0].host_port.clone()
+        };
+        let at = "9000-9002";
+        let a = publish(host, "a", "bridge", "80/tcp", "", at).unwrap();
+        let b = publish(host, "b", "bridge", "80/tcp", "", at).unwrap();
+        assert_eq!((port(&a), port(&b)), ("9000".into(), "9001".into()));
+        let c = publish(host, "c", "bridge", "80/tcp", "", "").unwrap();
+        assert!(port(&c).parse::<u16>().unwrap() > 1024);
+        for name in ["a", "b", "c"] {
+            host.networks().leave(&id(name)).unwrap();
+        }
+    });
+}
+
+#[test]
+fn without_nf_tables_the_forwarder_carries_published_ports() {
+    in_new_network("forwarder", |host| {
+        // As if the kernel had refused the table.
+        host.networks().firewall.disable("no nf_tables in this test");
+        publish(host, "web", "bridge", "80/tcp", "", "8080").unwrap();
+        host.serve("web", 80);
+        assert!(ask("127.0.0.1:8080").is_some());
+        assert!(ask("198.51.100.9:8080").is_some());
+        let warnings = host.networks().warnings();
+        assert!(warnings[0].contains("forwarder"), "{warnings:?}");
+        host.networks().leave(&id("web")).unwrap();
+    });
+}
