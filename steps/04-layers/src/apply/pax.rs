@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_value_may_contain_newlines_and_nuls() {
-        let data = b"31 SCHILY.xattr.user.a=x\n12 b\0\n=\n9 uid=12\n";
+        let data = b"33 SCHILY.xattr.user.a=x\n12 b\0\n=\n10 uid=12\n";
         let pax = Pax::parse(data).unwrap();
         assert_eq!(pax.xattrs[0].0, b"user.a");
         assert_eq!(pax.xattrs[0].1, b"x\n12 b\0");

@@ -1,8 +1,54 @@
 //! Pulling from and pushing to a registry.
+//!
+//! A registry is a web server with five kinds of addresses (the OCI
+//! distribution specification):
+//!
+//! ```text
+//! GET  /v2/<name>/manifests/<tag or digest>   what an image consists of
+//! GET  /v2/<name>/blobs/<digest>              a config or a layer
+//! GET  /v2/<name>/tags/list
+//! POST /v2/<name>/blobs/uploads/              begin to send a blob
+//! PUT  /v2/<name>/manifests/<tag>             make what was sent visible
+//! ```
+//!
+//! Nothing a registry says is believed: every byte is hashed on its way and
+//! must have the digest that led to it. That is why plain HTTP mirrors and
+//! redirects to anywhere do no harm, once the first digest is known.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `hosts` | which servers a name may be fetched from, and how |
+//! | `credentials` | who we are: config.json, helpers, `X-Registry-Auth` |
+//! | `challenge`, `token` | the 401 dance |
+//! | `client` | one request, tried again where that makes sense |
+//! | `blob` | a download that goes on where it broke |
+//! | `flight` | two pulls of one layer share one download |
+//! | `pull`, `push` | the whole, in Docker's order and words |
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+mod blob;
+mod challenge;
+mod client;
+mod credentials;
 mod error;
+mod flight;
+mod hosts;
+mod layer;
+mod pull;
+mod push;
+mod token;
 
+pub use credentials::Auth;
 pub use error::RegistryError;
+pub use hosts::RegistryConfig;
+pub use pull::{Pulled, pull, pull_all_tags};
+pub use push::{Pushed, push};
+
+use crate::error::Error;
+use crate::platform::Platform;
 
 /// One step of a pull or push, as `docker pull` shows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,4 +59,85 @@ pub struct Progress {
     pub status: String,
     /// Bytes done and bytes in total, where that is known.
     pub bytes: Option<(u64, u64)>,
+}
+
+impl Progress {
+    /// A line about a layer or tag.
+    pub fn of(id: &str, status: &str) -> Progress {
+        Progress { id: id.into(), status: status.into(), bytes: None }
+    }
+
+    /// A line about the whole.
+    pub fn line(status: impl Into<String>) -> Progress {
+        Progress { status: status.into(), ..Progress::default() }
+    }
+}
+
+/// Where progress goes; called from several threads.
+pub type Report<'a> = &'a (dyn Fn(Progress) + Sync);
+
+/// A wish to stop, shared by who has it and who works. What was cancelled
+/// leaves nothing behind.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Asks for the stop.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// An error once the stop was asked for.
+    pub fn check(&self) -> Result<(), Error> {
+        match self.0.load(Ordering::Relaxed) {
+            true => Err(Error::Cancelled),
+            false => Ok(()),
+        }
+    }
+
+    /// Sleeps, but not past a cancellation.
+    fn sleep(&self, time: Duration) -> Result<(), Error> {
+        let end = std::time::Instant::now() + time;
+        loop {
+            self.check()?;
+            let left = end.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(Duration::from_millis(50)));
+        }
+    }
+}
+
+/// How to pull or push.
+#[derive(Debug, Clone)]
+pub struct PullOptions {
+    /// Which image of an index; by default the one for this machine.
+    pub platform: Option<Platform>,
+    /// Who we are; by default what `docker login` left.
+    pub auth: Option<Auth>,
+    /// Mirrors, insecure registries.
+    pub config: RegistryConfig,
+    /// Layers at once (Docker's `max-concurrent-downloads`).
+    pub concurrent: usize,
+    /// How often something that may pass is tried in all.
+    pub attempts: u32,
+    /// The pause before the second attempt; doubled each time.
+    pub pause: Duration,
+    /// The way to stop it.
+    pub cancel: Cancel,
+}
+
+impl Default for PullOptions {
+    fn default() -> PullOptions {
+        PullOptions {
+            platform: None,
+            auth: None,
+            config: RegistryConfig::default(),
+            concurrent: 3,
+            attempts: 5,
+            pause: Duration::from_millis(500),
+            cancel: Cancel::default(),
+        }
+    }
 }

@@ -70,6 +70,20 @@ impl Store {
         Ok(id)
     }
 
+    /// Remembers that a manifest, a blob in the store, names an image.
+    pub(crate) fn know_manifest(
+        &self,
+        id: &ImageId,
+        manifest: Digest,
+    ) -> Result<()> {
+        let _lock = lock(self.root(), Access::Change)?;
+        let mut record = self.record(id)?;
+        if !record.manifests.contains(&manifest) {
+            record.manifests.push(manifest);
+        }
+        self.write_record(id, &record)
+    }
+
     /// An image by its full ID.
     pub fn image(&self, id: &ImageId) -> Result<Image> {
         let record = self.record(id)?;

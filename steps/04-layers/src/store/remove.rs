@@ -217,7 +217,7 @@ impl Job<'_> {
     }
 
     fn sweep(&mut self) -> Result<()> {
-        self.swept = self.store.sweep_locked(&self.users)?;
+        self.swept = self.store.sweep_locked(&self.users, None)?;
         let layers = self.swept.layers.iter();
         let lines = layers.map(|id| Removed::Deleted(id.to_string()));
         self.removed.extend(lines);

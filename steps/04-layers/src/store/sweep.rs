@@ -32,10 +32,19 @@ impl Store {
     /// reaches: the rests of interrupted builds and forced removals.
     pub fn sweep(&self, users: &dyn Fn() -> Vec<User>) -> Result<Swept> {
         let guard = lock(self.root(), Access::Change)?;
-        let mut swept = self.sweep_locked(&users())?;
+        let mut swept = self.sweep_locked(&users(), None)?;
         drop(guard);
         swept.erase()?;
         Ok(swept)
+    }
+
+    /// Removes those of `new` that nothing reaches. They must have come into
+    /// the store just now, so that no container can be using them.
+    pub(crate) fn discard(&self, new: &HashSet<Digest>) -> Result<()> {
+        let guard = lock(self.root(), Access::Change)?;
+        let mut swept = self.sweep_locked(&[], Some(new))?;
+        drop(guard);
+        swept.erase()
     }
 
     /// `image prune`: removes images that have no tag (with `all`: that no
@@ -84,8 +93,17 @@ impl Store {
         Ok(ids.map(DiffId).filter(|id| self.has_layer(id)).collect())
     }
 
-    pub(super) fn sweep_locked(&self, users: &[User]) -> Result<Swept> {
+    /// With `only`, everything else stays too.
+    pub(super) fn sweep_locked(
+        &self,
+        users: &[User],
+        only: Option<&HashSet<Digest>>,
+    ) -> Result<Swept> {
         let needed = self.needed(users)?;
+        let stays = |digest: &Digest| {
+            needed.contains(digest)
+                || only.is_some_and(|only| !only.contains(digest))
+        };
         let mut swept = Swept::default();
         let trash = tempfile::Builder::new()
             .prefix("trash-")
@@ -94,7 +112,7 @@ impl Store {
             .keep();
         swept.trash.push(trash.clone());
         for diff_id in self.layers()? {
-            if needed.contains(&diff_id.0) {
+            if stays(&diff_id.0) {
                 continue;
             }
             let record = self.layer_record(&diff_id);
@@ -107,7 +125,7 @@ impl Store {
             let dir = self.images().join("blobs").join(&algorithm);
             for hex in list(&dir)? {
                 let digest = format!("{algorithm}:{hex}").parse::<Digest>();
-                if !digest.is_ok_and(|d| needed.contains(&d)) {
+                if !digest.is_ok_and(|digest| stays(&digest)) {
                     let name = format!("blob-{algorithm}-{hex}");
                     throw(&dir.join(&hex), &trash.join(name))?;
                 }

@@ -1,0 +1,315 @@
+//! One repository on one server: requests that are tried again where that
+//! makes sense.
+
+use std::io::{ErrorKind, Read};
+use std::time::Duration;
+
+use ureq::http::{Request, Response, header};
+use ureq::{Agent, Body, Error as HttpError, SendBody, Timeout};
+
+use super::challenge::Challenge;
+use super::credentials;
+use super::error::{RegistryError, detail};
+use super::hosts::{Endpoint, Scheme};
+use super::token::Pass;
+use super::{Cancel, PullOptions};
+use crate::error::Result;
+use crate::reference::Reference;
+
+/// Longer than this nobody waits because a server says so.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(20);
+
+/// A repository on a server.
+pub(super) struct Client {
+    pub(super) agent: Agent,
+    pub(super) endpoint: Endpoint,
+    /// `https://host/prefix/v2/path`.
+    base: String,
+    pass: Pass,
+    pub(super) reference: Reference,
+    attempts: u32,
+    pause: Duration,
+    pub(super) cancel: Cancel,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Ask<'a> {
+    pub(super) method: &'static str,
+    /// After the repository, `/manifests/latest`; or a whole URL.
+    pub(super) path: &'a str,
+    pub(super) headers: &'a [(&'a str, &'a str)],
+}
+
+impl Client {
+    /// Finds out how the server is spoken to; `actions` is `pull` or
+    /// `pull,push`.
+    pub(super) fn connect(
+        endpoint: Endpoint,
+        reference: &Reference,
+        options: &PullOptions,
+        actions: &str,
+    ) -> Result<Client> {
+        let auth = match (&options.auth, endpoint.mirror) {
+            // A mirror is somebody else: it gets its own credentials only.
+            (Some(auth), false) => Some(auth.clone()),
+            (_, true) => credentials::find(&options.config, &endpoint.host)?,
+            (None, false) => {
+                credentials::find(&options.config, reference.domain())?
+            }
+        };
+        let agent = endpoint.agent();
+        let scheme = choose_scheme(&agent, &endpoint)?;
+        let host = &endpoint.host;
+        let (prefix, path) = (&endpoint.prefix, reference.path());
+        let scope = format!("repository:{path}:{actions}");
+        Ok(Client {
+            base: format!("{scheme}://{host}{prefix}/v2/{path}"),
+            agent,
+            pass: Pass::new(auth, scope),
+            reference: reference.clone(),
+            attempts: options.attempts.max(1),
+            pause: options.pause,
+            cancel: options.cancel.clone(),
+            endpoint,
+        })
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        match path.contains("://") {
+            true => path.to_owned(),
+            // An upload's location may be a path on the same host.
+            false if path.starts_with("/v2/") => {
+                let end = self.base.find("/v2/").unwrap_or(self.base.len());
+                format!("{}{path}", &self.base[..end])
+            }
+            false => format!("{}{path}", self.base),
+        }
+    }
+
+    /// Asks, again and again if need be, until there is an answer that is
+    /// final: a success, or a 404 (and 416), which the caller must judge.
+    pub(super) fn ask(&self, ask: Ask<'_>) -> Result<Response<Body>> {
+        self.send(ask, &mut || Ok(Payload::Bytes(Vec::new())))
+    }
+
+    /// The same with a body, which is made anew for every attempt.
+    pub(super) fn send(
+        &self,
+        ask: Ask<'_>,
+        body: MakePayload<'_, '_>,
+    ) -> Result<Response<Body>> {
+        let mut attempt = 0;
+        loop {
+            self.cancel.check()?;
+            attempt += 1;
+            let last = attempt >= self.attempts;
+            match self.authorized(ask, body)? {
+                Ok(answer) => match self.judge(ask, answer, last)? {
+                    Verdict::Final(answer) => return Ok(answer),
+                    Verdict::Later(wait) => self.wait(attempt, wait)?,
+                },
+                Err(e) if last || !may_pass(&e) => {
+                    return Err(unreachable(&self.endpoint.host, &e).into());
+                }
+                Err(_) => self.wait(attempt, None)?,
+            }
+        }
+    }
+
+    /// A pause that doubles, or as long as the server wants.
+    pub(super) fn wait(
+        &self,
+        attempt: u32,
+        wanted: Option<Duration>,
+    ) -> Result<()> {
+        let doubled = self.pause * 2_u32.saturating_pow(attempt - 1).min(32);
+        self.cancel.sleep(wanted.unwrap_or(doubled))
+    }
+
+    pub(super) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// One attempt, with the dance if the server wants it. The outer error
+    /// is final, the inner one may pass.
+    fn authorized(
+        &self,
+        ask: Ask<'_>,
+        body: MakePayload<'_, '_>,
+    ) -> Result<Result<Response<Body>, HttpError>> {
+        let sent = self.pass.header();
+        let answer = match self.once(ask, body()?, sent.as_deref()) {
+            Ok(answer) if answer.status() == 401 => answer,
+            other => return Ok(other),
+        };
+        let headers = answer.headers().get_all(header::WWW_AUTHENTICATE);
+        let mut texts = headers.iter().filter_map(|h| h.to_str().ok());
+        let challenge = texts.find_map(Challenge::parse);
+        let host = &self.endpoint.host;
+        self.pass.renew(&self.agent, host, challenge, sent.as_deref())?;
+        let now = self.pass.header();
+        Ok(self.once(ask, body()?, now.as_deref()))
+    }
+
+    fn once(
+        &self,
+        ask: Ask<'_>,
+        body: Payload<'_>,
+        pass: Option<&str>,
+    ) -> Result<Response<Body>, HttpError> {
+        let url = self.url(ask.path);
+        let mut request = Request::builder().method(ask.method).uri(&url);
+        for (name, value) in ask.headers {
+            request = request.header(*name, *value);
+        }
+        // A token is for this server, not for where an upload is sent to.
+        if let (Some(pass), true) = (pass, url.starts_with(self.server())) {
+            request = request.header(header::AUTHORIZATION, pass);
+        }
+        match (ask.method, body) {
+            ("GET" | "HEAD", _) => self.agent.run(request.body(())?),
+            (_, Payload::Bytes(bytes)) => self.agent.run(request.body(bytes)?),
+            (_, Payload::Stream(mut reader, length)) => {
+                let request = request.header(header::CONTENT_LENGTH, length);
+                let body = SendBody::from_reader(&mut reader);
+                self.agent.run(request.body(body)?)
+            }
+        }
+    }
+
+    /// `https://host/prefix/v2/`
+    fn server(&self) -> &str {
+        &self.base[..self.base.len() - self.reference.path().len()]
+    }
+
+    fn judge(
+        &self,
+        ask: Ask<'_>,
+        mut answer: Response<Body>,
+        last: bool,
+    ) -> Result<Verdict> {
+        let status = answer.status().as_u16();
+        if matches!(status, 200..=299 | 304 | 404 | 416) {
+            return Ok(Verdict::Final(answer));
+        }
+        let wait = retry_after(&answer);
+        let patient = wait.is_none_or(|wait| wait <= RETRY_AFTER_MAX);
+        if matches!(status, 429 | 500..=599) && !last && patient {
+            return Ok(Verdict::Later(wait));
+        }
+        let body = answer.body_mut().with_config().limit(1 << 16);
+        let body = body.read_to_vec().unwrap_or_default();
+        let detail = detail(&body, status);
+        let host = self.endpoint.host.clone();
+        Err(match status {
+            429 => RegistryError::TooManyRequests { host, detail },
+            401 if self.pass.has_credentials() => {
+                RegistryError::Unauthorized { host, detail }
+            }
+            401 | 403 => RegistryError::Denied {
+                repository: self.reference.familiar_name(),
+                detail,
+            },
+            _ => RegistryError::Status {
+                method: ask.method,
+                url: self.url(ask.path),
+                status,
+                detail,
+            },
+        }
+        .into())
+    }
+}
+
+enum Verdict {
+    Final(Response<Body>),
+    Later(Option<Duration>),
+}
+
+/// What is sent along.
+pub(super) enum Payload<'a> {
+    Bytes(Vec<u8>),
+    /// A reader and how much it will give.
+    Stream(Box<dyn Read + 'a>, u64),
+}
+
+/// Makes the body, once for every attempt.
+pub(super) type MakePayload<'a, 'b> =
+    &'a mut dyn FnMut() -> Result<Payload<'b>>;
+
+/// Tries TLS first even where it is not demanded.
+fn choose_scheme(
+    agent: &Agent,
+    endpoint: &Endpoint,
+) -> Result<&'static str, RegistryError> {
+    match endpoint.scheme {
+        Scheme::Https => return Ok("https"),
+        Scheme::Http => return Ok("http"),
+        Scheme::Insecure => {}
+    }
+    let Endpoint { host, prefix, .. } = endpoint;
+    match agent.get(format!("https://{host}{prefix}/v2/")).call() {
+        Ok(_) => Ok("https"),
+        Err(e) if nobody_there(&e) => Err(unreachable(host, &e)),
+        Err(_) => Ok("http"),
+    }
+}
+
+/// Whether another attempt could help. When the name does not resolve or
+/// nobody listens it could, but rarely does, and a machine without network
+/// would wait for nothing.
+fn may_pass(error: &HttpError) -> bool {
+    match error {
+        HttpError::Io(_) | HttpError::Timeout(_) => !nobody_there(error),
+        HttpError::ConnectionFailed | HttpError::Protocol(_) => true,
+        _ => false,
+    }
+}
+
+fn nobody_there(error: &HttpError) -> bool {
+    match error {
+        HttpError::HostNotFound => true,
+        HttpError::Timeout(Timeout::Connect | Timeout::Resolve) => true,
+        HttpError::Io(e) => matches!(
+            e.kind(),
+            ErrorKind::ConnectionRefused
+                | ErrorKind::NetworkUnreachable
+                | ErrorKind::HostUnreachable
+                | ErrorKind::NotFound
+        ),
+        _ => false,
+    }
+}
+
+fn unreachable(host: &str, error: &HttpError) -> RegistryError {
+    let problem = match error {
+        HttpError::HostNotFound => "its name does not resolve; is there a \
+             network, and a name server in /etc/resolv.conf?"
+            .to_owned(),
+        HttpError::Io(e) if e.kind() == ErrorKind::ConnectionRefused => {
+            "connection refused: nothing listens there".to_owned()
+        }
+        HttpError::Timeout(_) => "no answer in time; is a firewall or a \
+             proxy (HTTPS_PROXY) in the way?"
+            .to_owned(),
+        HttpError::Rustls(e) => format!(
+            "its certificate is not trusted ({e}); for a private authority \
+             set SSL_CERT_FILE or put it in /etc/docker/certs.d/{host}/ca.crt, \
+             for a registry without one name it with --insecure-registry"
+        ),
+        other => other.to_string(),
+    };
+    RegistryError::Unreachable { host: host.to_owned(), problem }
+}
+
+/// Seconds or a date (RFC 9110, 10.2.3).
+fn retry_after(answer: &Response<Body>) -> Option<Duration> {
+    let text = answer.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let then = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+    let wait = then.duration_since(jiff::Timestamp::now());
+    Some(Duration::try_from(wait).unwrap_or_default())
+}

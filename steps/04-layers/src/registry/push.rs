@@ -1,0 +1,332 @@
+//! Push: the blobs first, the manifest last.
+//!
+//! A registry refuses a manifest whose blobs it has not got, so nobody ever
+//! sees half an image. An image that was pulled is pushed with the very
+//! bytes it came with, and keeps its digest; one that was made here is
+//! compressed, always in the same way.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use flate2::{Compression, GzBuilder};
+use ureq::http::header;
+
+use super::client::{Ask, Client, Payload};
+use super::{Progress, PullOptions, RegistryError, Report};
+use crate::Image;
+use crate::digest::{DiffId, Digest};
+use crate::error::{Error, Result, io_at};
+use crate::manifest::{Descriptor, Document, Manifest, media};
+use crate::reference::Reference;
+use crate::store::{Lease, Store};
+
+/// What a push made visible.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// The tag.
+    pub tag: String,
+    /// The manifest's digest.
+    pub digest: Digest,
+    /// The manifest's length.
+    pub size: u64,
+}
+
+/// Pushes the image that `reference` names, here, to where `reference` says.
+pub fn push(
+    store: &Store,
+    reference: &Reference,
+    options: &PullOptions,
+    report: Report<'_>,
+) -> Result<Pushed> {
+    let reference = reference.clone().or_latest();
+    let image = store.resolve(&reference.to_string())?;
+    let name = reference.name();
+    report(Progress::line(format!("The push refers to repository [{name}]")));
+    // Mirrors are for pulling.
+    let mut endpoints = options.config.endpoints(reference.domain());
+    endpoints.retain(|endpoint| !endpoint.mirror);
+    let endpoint = endpoints.remove(0);
+    let client = Client::connect(endpoint, &reference, options, "pull,push")?;
+    let lease = store.lease()?;
+    lease.pin(&image.id.0)?;
+    let push = Push { store, lease, client, image, report };
+    push.run(&reference, options.concurrent)
+}
+
+/// The state of one push.
+struct Push<'a> {
+    store: &'a Store,
+    lease: Lease,
+    client: Client,
+    image: Image,
+    report: Report<'a>,
+}
+
+impl Push<'_> {
+    fn run(&self, reference: &Reference, concurrent: usize) -> Result<Pushed> {
+        for diff_id in self.image.layers() {
+            (self.report)(Progress::of(diff_id.short(), "Preparing"));
+        }
+        let manifest = match self.original()? {
+            Some(bytes) => bytes,
+            None => self.new_manifest()?,
+        };
+        let parsed = match Document::parse(&manifest) {
+            Ok(Document::Manifest(parsed)) => parsed,
+            _ => return Err(Error::NoSuchImage(reference.familiar())),
+        };
+        self.layers(&parsed, concurrent)?;
+        let id = self.image.id.short();
+        self.blob(&parsed.config, id, &[])?;
+        self.finish(reference, &manifest, &parsed)
+    }
+
+    /// The manifest that the image was pulled with, if all its blobs are
+    /// still here.
+    fn original(&self) -> Result<Option<Vec<u8>>> {
+        for digest in &self.image.record.manifests {
+            let bytes = self.store.blob_bytes(digest)?;
+            let Ok(Document::Manifest(parsed)) = Document::parse(&bytes) else {
+                continue;
+            };
+            let mut blobs = parsed.layers.iter();
+            if blobs.all(|blob| self.store.has_blob(&blob.digest)) {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    }
+
+    fn new_manifest(&self) -> Result<Vec<u8>> {
+        let mut layers = Vec::new();
+        for diff_id in self.image.layers() {
+            self.client.cancel.check()?;
+            layers.push(compressed(self.store, &self.lease, diff_id)?);
+        }
+        let config = self.store.blob_bytes(&self.image.id.0)?;
+        let id = self.image.id.0.clone();
+        let size = config.len() as u64;
+        let manifest = Manifest {
+            schema_version: 2,
+            media_type: Some(media::OCI_MANIFEST.to_owned()),
+            config: Descriptor::new(media::OCI_CONFIG, id, size),
+            layers,
+            annotations: None,
+        };
+        Ok(serde_json::to_vec(&manifest).unwrap_or_default())
+    }
+
+    fn layers(&self, manifest: &Manifest, concurrent: usize) -> Result<()> {
+        let layers = manifest.layers.iter().zip(self.image.layers());
+        let all: Vec<_> = layers.collect();
+        let next = AtomicUsize::new(0);
+        let problem = Mutex::new(None);
+        let failed = || problem.lock().is_ok_and(|p| p.is_some());
+        let work = || {
+            while !failed() {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some((blob, diff_id)) = all.get(number) else { return };
+                let pushed = self
+                    .relatives(diff_id)
+                    .and_then(|from| self.blob(blob, diff_id.short(), &from));
+                if let (Err(e), Ok(mut problem)) = (pushed, problem.lock()) {
+                    problem.get_or_insert(e);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..concurrent.clamp(1, all.len().max(1)) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        match problem.into_inner() {
+            Ok(Some(e)) => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    /// Other repositories on the same registry that have a layer: it can
+    /// then be *mounted* into ours without sending a byte.
+    fn relatives(&self, diff_id: &DiffId) -> Result<Vec<String>> {
+        let mut found = BTreeSet::new();
+        for image in self.store.list()? {
+            if !image.layers().contains(diff_id) {
+                continue;
+            }
+            for name in self.store.names(&image.id)?.digests {
+                let Ok(other) = name.parse::<Reference>() else { continue };
+                let here = &self.client.reference;
+                if other.domain() == here.domain()
+                    && other.path() != here.path()
+                {
+                    found.insert(other.path().to_owned());
+                }
+            }
+        }
+        Ok(found.into_iter().take(3).collect())
+    }
+
+    /// Makes sure that the registry has a blob.
+    fn blob(&self, blob: &Descriptor, id: &str, from: &[String]) -> Result<()> {
+        let path = format!("/blobs/{}", blob.digest);
+        let head = Ask { method: "HEAD", path: &path, headers: &[] };
+        if self.client.ask(head)?.status().is_success() {
+            (self.report)(Progress::of(id, "Layer already exists"));
+            return Ok(());
+        }
+        for repository in from {
+            let query = format!("?mount={}&from={repository}", blob.digest);
+            if self.begin(&query)?.is_none() {
+                let text = format!("Mounted from {repository}");
+                (self.report)(Progress::of(id, &text));
+                return Ok(());
+            }
+        }
+        self.upload(blob, id)?;
+        (self.report)(Progress::of(id, "Pushed"));
+        Ok(())
+    }
+
+    /// Begins an upload and returns where to send the blob; `None` when it
+    /// was mounted and nothing is left to do.
+    fn begin(&self, query: &str) -> Result<Option<String>> {
+        let path = format!("/blobs/uploads/{query}");
+        let ask = Ask { method: "POST", path: &path, headers: &[] };
+        let answer = self.client.ask(ask)?;
+        let status = answer.status().as_u16();
+        if status == 201 && !query.is_empty() {
+            return Ok(None);
+        }
+        let location = answer.headers().get(header::LOCATION);
+        let location = location.and_then(|l| l.to_str().ok());
+        match location.filter(|_| status == 202) {
+            Some(location) => Ok(Some(location.to_owned())),
+            None => Err(RegistryError::Protocol {
+                url: self.client.url(&path),
+                problem: format!("it does not begin an upload ({status})"),
+            }
+            .into()),
+        }
+    }
+
+    fn upload(&self, blob: &Descriptor, id: &str) -> Result<()> {
+        let Some(location) = self.begin("")? else { return Ok(()) };
+        let joint = if location.contains('?') { '&' } else { '?' };
+        let path = format!("{location}{joint}digest={}", blob.digest);
+        let headers = [("Content-Type", "application/octet-stream")];
+        let ask = Ask { method: "PUT", path: &path, headers: &headers };
+        let report = |done: u64| {
+            (self.report)(Progress {
+                bytes: Some((done, blob.size)),
+                ..Progress::of(id, "Pushing")
+            });
+        };
+        let mut body = || {
+            let file = self.store.blob(&blob.digest)?;
+            let counted = Counted { file, done: 0, told: 0, report: &report };
+            Ok(Payload::Stream(Box::new(counted), blob.size))
+        };
+        let answer = self.client.send(ask, &mut body)?;
+        let status = answer.status().as_u16();
+        if status == 201 {
+            return Ok(());
+        }
+        Err(RegistryError::Status {
+            method: "PUT",
+            url: self.client.url(&path),
+            status,
+            detail: "the registry did not keep the blob".to_owned(),
+        }
+        .into())
+    }
+
+    fn finish(
+        &self,
+        reference: &Reference,
+        bytes: &[u8],
+        manifest: &Manifest,
+    ) -> Result<Pushed> {
+        let digest = Digest::of(bytes);
+        let tag = reference.tag().unwrap_or(digest.as_str()).to_owned();
+        let kind = manifest.media_type.as_deref();
+        let kind = kind.unwrap_or(media::OCI_MANIFEST);
+        let path = format!("/manifests/{tag}");
+        let headers = [("Content-Type", kind)];
+        let ask = Ask { method: "PUT", path: &path, headers: &headers };
+        let mut body = || Ok(Payload::Bytes(bytes.to_vec()));
+        let answer = self.client.send(ask, &mut body)?;
+        if !answer.status().is_success() {
+            return Err(RegistryError::Status {
+                method: "PUT",
+                url: self.client.url(&path),
+                status: answer.status().as_u16(),
+                detail: "the registry did not take the manifest".to_owned(),
+            }
+            .into());
+        }
+        let stored = self.store.put_blob(&self.lease, bytes)?;
+        self.store.know_manifest(&self.image.id, stored)?;
+        let by_digest = reference.with_digest(digest.clone());
+        self.store.tag(&by_digest, &self.image.id)?;
+        let size = bytes.len() as u64;
+        let text = format!("{tag}: digest: {digest} size: {size}");
+        (self.report)(Progress::line(text));
+        Ok(Pushed { tag, digest, size })
+    }
+}
+
+/// A layer's tar as a compressed blob, made if there is none yet.
+pub(crate) fn compressed(
+    store: &Store,
+    lease: &Lease,
+    diff_id: &DiffId,
+) -> Result<Descriptor> {
+    let record = store.layer_record(diff_id)?;
+    let kept = record.blobs.into_iter().find(|blob| {
+        blob.media_type != media::OCI_LAYER && store.has_blob(&blob.digest)
+    });
+    if let Some(blob) = kept {
+        lease.pin(&blob.digest)?;
+        return Ok(blob);
+    }
+    let writer = store.blob_writer(&diff_id.0)?;
+    let path = store.layer_dir(diff_id);
+    let fail = io_at("compress the layer in", &path);
+    let mut tar = store.layer_tar(diff_id)?;
+    // No name, no time, a fixed level: the same tar gives the same blob.
+    let level = Compression::new(6);
+    let mut gzip = GzBuilder::new().mtime(0).write(writer, level);
+    io::copy(&mut tar, &mut gzip)
+        .and_then(|_| gzip.finish())
+        .map_err(fail)
+        .and_then(|writer| {
+            let (digest, size) = writer.commit(store, lease, "layer", None)?;
+            let blob = Descriptor::new(media::OCI_LAYER_GZIP, digest, size);
+            store.add_layer_blob(diff_id, blob.clone())?;
+            Ok(blob)
+        })
+}
+
+/// Tells how much of a file was read, now and then.
+struct Counted<'a> {
+    file: File,
+    done: u64,
+    told: u64,
+    report: &'a dyn Fn(u64),
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.done += read as u64;
+        if self.done - self.told >= 1 << 19 || read == 0 {
+            self.told = self.done;
+            (self.report)(self.done);
+        }
+        Ok(read)
+    }
+}
