@@ -1,0 +1,261 @@
+//! `docker attach` and `run`: a client's connection becomes the process's
+//! streams.
+
+use std::collections::HashMap;
+use std::os::unix::net::UnixStream as StdStream;
+use std::sync::Arc;
+
+use axum::extract::{Extension, Path, Request, State};
+use axum::response::Response;
+use cli_api::server::{
+    ApiError, ApiVersion, Hijacked, Params, Pending, hijack,
+};
+use http::StatusCode;
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+
+use super::detach::DetachKeys;
+use super::follow::stream_type;
+use super::{Result, blocking, flag};
+use crate::engine::containers::attach::Attached;
+use crate::engine::containers::state::Status;
+use crate::engine::events::Attributes;
+use crate::engine::{Engine, Error};
+use crate::shim::protocol::Attach;
+
+type Engined = State<Arc<Engine>>;
+type Map = HashMap<String, String>;
+
+/// `POST /containers/NAME/attach`
+pub async fn attach(
+    State(engine): Engined,
+    Extension(version): Extension<ApiVersion>,
+    Path(name): Path<String>,
+    Params(query): Params<Map>,
+    mut request: Request,
+) -> Result<Response> {
+    let container = engine.containers.find(&name)?;
+    let is = |key: &str| flag(query.get(key).map(String::as_str));
+    refuse_frozen(container.status(), &container.id)?;
+    let keys = query.get("detachKeys").map_or("", String::as_str);
+    let (tty, opens) =
+        container.with(|record| (record.config.tty, record.config.open_stdin));
+    let keys = if tty || !keys.is_empty() {
+        Some(DetachKeys::parse(keys)?)
+    } else {
+        None
+    };
+    let streams = Attach {
+        stdin: is("stdin") && opens,
+        stdout: is("stdout"),
+        stderr: is("stderr"),
+    };
+    let history = if is("logs") {
+        Some(log_so_far(&engine, &name, &query).await?)
+    } else {
+        None
+    };
+    let live = if is("stream") {
+        let container = container.clone();
+        Some(blocking(move || container.attach(streams)).await?)
+    } else {
+        None
+    };
+    let (response, pending) = hijack(&mut request, stream_type(tty, version));
+    engine.tell(&container, "attach", Attributes::new());
+    tokio::spawn(async move {
+        let plan = Plan { history, live, stdin: streams.stdin, keys };
+        let detached = plan.run(pending).await;
+        if matches!(detached, Ok(true)) {
+            engine.tell(&container, "detach", Attributes::new());
+        }
+    });
+    Ok(response)
+}
+
+fn refuse_frozen(status: Status, id: &str) -> Result<()> {
+    let text = match status {
+        Status::Paused => format!(
+            "container {id} is paused, unpause the container before attach"
+        ),
+        Status::Restarting => format!(
+            "container {id} is restarting, wait until the container is \
+             running"
+        ),
+        _ => return Ok(()),
+    };
+    Err(Error::Conflict(text).into())
+}
+
+/// `?logs=1`: what was written before, as the stream has it.
+async fn log_so_far(
+    engine: &Engine,
+    name: &str,
+    query: &Map,
+) -> Result<Vec<u8>> {
+    let log = engine.log(name)?;
+    let mut wanted = super::follow::log_query(query)?;
+    wanted.follow = false;
+    blocking(move || {
+        let mut all = Vec::new();
+        log.read(&wanted, &mut |entry| {
+            let text = entry.log.as_bytes();
+            if log.tty {
+                all.extend_from_slice(text);
+            } else {
+                all.extend(cli_api::frames::encode(entry.stream, text));
+            }
+            std::ops::ControlFlow::Continue(())
+        })?;
+        Ok(all)
+    })
+    .await
+}
+
+/// What goes over one hijacked connection.
+struct Plan {
+    history: Option<Vec<u8>>,
+    live: Option<Attached>,
+    stdin: bool,
+    keys: Option<DetachKeys>,
+}
+
+impl Plan {
+    /// Runs until one side ends; true if the client typed its detach keys.
+    async fn run(self, pending: Pending) -> Result<bool> {
+        let mut client = pending.ready().await?;
+        if let Some(history) = self.history {
+            client.write_all(&history).await.map_err(ApiError::internal)?;
+        }
+        let process = match self.live {
+            None => return close(client).await,
+            Some(Attached::Now(stream)) => stream,
+            Some(Attached::Later(stream)) => match stream.await {
+                Ok(stream) => stream,
+                Err(_) => return close(client).await,
+            },
+        };
+        pump(client, process, self.stdin, self.keys).await
+    }
+}
+
+async fn close(mut client: Hijacked) -> Result<bool> {
+    let _ = client.shutdown().await;
+    Ok(false)
+}
+
+/// Copies in both directions until the process's output ends or the client
+/// detaches; true in the latter case.
+pub(super) async fn pump(
+    client: Hijacked,
+    process: StdStream,
+    stdin: bool,
+    keys: Option<DetachKeys>,
+) -> Result<bool> {
+    process.set_nonblocking(true).map_err(ApiError::internal)?;
+    let process = UnixStream::from_std(process).map_err(ApiError::internal)?;
+    let (output, input) = process.into_split();
+    let two_way = client.two_way();
+    let (from_client, mut to_client) = tokio::io::split(client);
+    let typed = async {
+        if stdin && two_way {
+            copy_input(from_client, input, keys).await
+        } else {
+            wait_for_hang_up(from_client, input, two_way).await
+        }
+    };
+    // Whatever ends first ends both: the process is over, the client is
+    // gone, or it has typed its detach keys.
+    let detached = tokio::select! {
+        () = copy_output(output, &mut to_client) => false,
+        detached = typed => detached,
+    };
+    let _ = to_client.shutdown().await;
+    Ok(detached)
+}
+
+async fn copy_output(mut from: OwnedReadHalf, to: &mut WriteHalf<Hijacked>) {
+    let mut piece = vec![0; 32 << 10];
+    loop {
+        match from.read(&mut piece).await {
+            Ok(0) | Err(_) => return,
+            Ok(length) => {
+                if to.write_all(&piece[..length]).await.is_err()
+                    || to.flush().await.is_err()
+                {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Passes on what is typed. Does not return at the end of input: the
+/// process's output goes on.
+async fn copy_input(
+    mut from: ReadHalf<Hijacked>,
+    mut to: OwnedWriteHalf,
+    mut keys: Option<DetachKeys>,
+) -> bool {
+    let mut piece = vec![0; 32 << 10];
+    loop {
+        let length = match from.read(&mut piece).await {
+            Ok(0) => break,
+            Ok(length) => length,
+            // The connection is broken, not closed: nobody is there.
+            Err(_) => return false,
+        };
+        let typed = match &mut keys {
+            None => piece[..length].to_vec(),
+            Some(keys) => match keys.filter(&piece[..length]) {
+                Some(typed) => typed,
+                None => return true,
+            },
+        };
+        if to.write_all(&typed).await.is_err() {
+            break;
+        }
+    }
+    // Half of the connection: the other half still brings output.
+    let _ = to.shutdown().await;
+    std::future::pending().await
+}
+
+/// Without input, a client's closed half means nothing; only a broken
+/// connection does.
+async fn wait_for_hang_up(
+    mut from: ReadHalf<Hijacked>,
+    _keep_open: OwnedWriteHalf,
+    two_way: bool,
+) -> bool {
+    let mut piece = [0; 512];
+    while two_way {
+        match from.read(&mut piece).await {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(_) => return false,
+        }
+    }
+    std::future::pending().await
+}
+
+/// `?h=30&w=100`
+#[derive(Debug, Deserialize)]
+pub struct Size {
+    /// Lines.
+    pub h: u16,
+    /// Characters a line.
+    pub w: u16,
+}
+
+/// `POST /containers/NAME/resize`
+pub async fn resize(
+    State(engine): Engined,
+    Path(name): Path<String>,
+    Params(Size { h, w }): Params<Size>,
+) -> Result<StatusCode> {
+    blocking(move || engine.resize(&name, [h, w])).await?;
+    Ok(StatusCode::OK)
+}

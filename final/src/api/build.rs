@@ -1,0 +1,196 @@
+//! `POST /build`, as the docker command without buildx uses it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use cgroups::Limits;
+use cli_api::server::{ApiError, Params};
+use http::HeaderMap;
+use layers::build::BuildOptions;
+
+use super::blocking;
+use super::images::platform;
+use super::streams::{self, Query};
+use crate::engine::build::{Request, RunLimits, receive, tags};
+use crate::engine::config::Ulimit;
+use crate::engine::images::auth::Logins;
+use crate::engine::{Engine, Error};
+
+type Shared = State<Arc<Engine>>;
+type Pairs = Params<Vec<(String, String)>>;
+
+/// Everything about building.
+pub fn routes() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/build", post(build))
+        .route("/build/prune", post(prune))
+}
+
+async fn build(
+    State(engine): Shared,
+    Params(query): Pairs,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let query = Query(query);
+    refuse(&query)?;
+    let request = Request {
+        options: options(&query)?,
+        quiet: query.flag("q"),
+        explain: query.flag("explain"),
+        limits: limits(&query)?,
+        logins: Logins::from_headers(&headers),
+    };
+    let tar = streams::upload(body);
+    streams::lines(engine, move |engine, progress| {
+        let context = receive(&engine.store, tar)?;
+        engine.build(context.path(), &request, progress)
+    })
+    .await
+}
+
+async fn prune(State(engine): Shared) -> Result<Response, ApiError> {
+    let pruned = blocking(move || engine.prune_build_cache());
+    Ok(Json(pruned.await?).into_response())
+}
+
+/// What is known and not done is refused by name; silence would be worse.
+fn refuse(query: &Query) -> Result<(), ApiError> {
+    let remote = query.get("remote");
+    let why = if query.get("version") == "2" {
+        "BuildKit sessions (version=2) are not supported; set \
+         DOCKER_BUILDKIT=0"
+    } else if !remote.is_empty() && remote != "client-session" {
+        "a build context at a URL is not supported: fetch or clone it, then \
+         build from the directory"
+    } else if remote == "client-session" {
+        "a build context by session is not supported; set DOCKER_BUILDKIT=0"
+    } else if !query.get("outputs").is_empty() {
+        "--output is not supported; use docker save or docker cp"
+    } else if !query.get("isolation").is_empty()
+        && query.get("isolation") != "default"
+    {
+        "--isolation is Windows' only"
+    } else {
+        return Ok(());
+    };
+    Err(ApiError::from(Error::Unsupported(why.to_owned())))
+}
+
+fn options(query: &Query) -> Result<BuildOptions, ApiError> {
+    let given: BTreeMap<String, Option<String>> = query.json("buildargs")?;
+    let args: BTreeMap<String, String> = given
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect();
+    let network = query.get("networkmode");
+    let epoch = args.get("SOURCE_DATE_EPOCH");
+    Ok(BuildOptions {
+        dockerfile: query.get("dockerfile").into(),
+        target: Some(query.get("target").to_owned())
+            .filter(|target| !target.is_empty()),
+        tags: tags(&query.all("t"))?,
+        labels: query.json("labels")?,
+        no_cache: query.flag("nocache"),
+        pull: query.flag("pull"),
+        cache_from: query.json("cachefrom")?,
+        network: Some(network.to_owned()).filter(|it| !it.is_empty()),
+        platform: platform(query.get("platform"))?,
+        add_hosts: hosts(query),
+        squash: query.flag("squash"),
+        source_date_epoch: epoch.and_then(|text| text.parse().ok()),
+        args,
+        ..BuildOptions::default()
+    })
+}
+
+/// `a:1.2.3.4,b:…` in one parameter, or several of them.
+fn hosts(query: &Query) -> Vec<String> {
+    let all = query.all("extrahosts");
+    let hosts = all.iter().flat_map(|text| text.split(','));
+    hosts.filter(|it| !it.is_empty()).map(str::to_owned).collect()
+}
+
+fn limits(query: &Query) -> Result<RunLimits, ApiError> {
+    let number = |name: &str| -> Result<Option<i64>, ApiError> {
+        match query.get(name) {
+            "" | "0" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| {
+                let text = format!("invalid parameter {name}: {text}");
+                ApiError::bad_request(text)
+            }),
+        }
+    };
+    let positive = |name: &str| -> Result<Option<u64>, ApiError> {
+        Ok(number(name)?.and_then(|it| u64::try_from(it).ok()))
+    };
+    let words = |name: &str| {
+        Some(query.get(name).to_owned()).filter(|it| !it.is_empty())
+    };
+    let ulimits: Vec<Ulimit> = query.json("ulimits")?;
+    let cgroup = Limits {
+        memory: positive("memory")?,
+        memory_swap: number("memswap")?,
+        cpu_shares: positive("cpushares")?,
+        cpu_period: positive("cpuperiod")?,
+        cpu_quota: number("cpuquota")?,
+        cpuset_cpus: words("cpusetcpus"),
+        cpuset_mems: words("cpusetmems"),
+        ..Limits::default()
+    };
+    let amount = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
+    Ok(RunLimits {
+        cgroup,
+        cgroup_parent: words("cgroupparent"),
+        shm_size: positive("shmsize")?,
+        ulimits: ulimits
+            .into_iter()
+            .map(|it| namespaces::Rlimit {
+                name: it.name,
+                soft: amount(it.soft),
+                hard: amount(it.hard),
+            })
+            .collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(text: &str) -> Query {
+        let uri = format!("/build?{text}").parse().unwrap();
+        Query(axum::extract::Query::try_from_uri(&uri).unwrap().0)
+    }
+
+    #[test]
+    fn the_docker_commands_parameters_are_understood() {
+        let query = query(
+            "t=a%3A1&t=b&dockerfile=Dockerfile&buildargs=%7B%22V%22%3A%222%22\
+             %2C%22E%22%3Anull%7D&nocache=1&cachefrom=%5B%22z%22%5D\
+             &extrahosts=h%3A1.2.3.4&labels=%7B%7D&memory=0&version=1\
+             &ulimits=%5B%7B%22Name%22%3A%22nofile%22%2C%22Hard%22%3A2%2C\
+             %22Soft%22%3A1%7D%5D",
+        );
+        refuse(&query).unwrap();
+        let options = options(&query).unwrap();
+        assert_eq!(options.tags.len(), 2);
+        assert_eq!(options.args.len(), 1);
+        assert_eq!(options.cache_from, ["z"]);
+        assert_eq!(options.add_hosts, ["h:1.2.3.4"]);
+        assert!(options.no_cache && !options.pull);
+        assert_eq!(limits(&query).unwrap().ulimits[0].hard, 2);
+    }
+
+    #[test]
+    fn what_is_not_done_is_refused_by_name() {
+        for text in ["version=2", "remote=https://x", "outputs=%5B1%5D"] {
+            assert!(refuse(&query(text)).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! `POST /commit`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use bytes::Bytes;
+use cli_api::server::{ApiError, Params};
+use http::StatusCode;
+use serde_json::json;
+
+use super::blocking;
+use super::streams::Query;
+use crate::engine::Engine;
+use crate::engine::commit::Request;
+use crate::engine::containers::config::Config;
+
+/// One route.
+pub fn routes() -> Router<Arc<Engine>> {
+    Router::new().route("/commit", post(commit))
+}
+
+async fn commit(
+    State(engine): State<Arc<Engine>>,
+    Params(query): Params<Vec<(String, String)>>,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let query = Query(query);
+    let container = query.get("container").to_owned();
+    let request = Request {
+        repo: query.get("repo").to_owned(),
+        tag: query.get("tag").to_owned(),
+        author: query.get("author").to_owned(),
+        comment: query.get("comment").to_owned(),
+        changes: changes(&query),
+        pause: query.flag_or("pause", true),
+        config: config(&body)?,
+    };
+    let id = blocking(move || engine.commit(&container, &request));
+    let answer = Json(json!({ "Id": id.await? }));
+    Ok((StatusCode::CREATED, answer).into_response())
+}
+
+/// Old clients send all changes in one parameter, a line each.
+fn changes(query: &Query) -> Vec<String> {
+    let all = query.all("changes");
+    let lines = all.iter().flat_map(|text| text.lines());
+    lines.map(str::to_owned).filter(|line| !line.trim().is_empty()).collect()
+}
+
+/// The body is a config, and mostly absent, `null` or `{}`.
+fn config(body: &[u8]) -> Result<Option<layers::ContainerConfig>, ApiError> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(None);
+    }
+    let config: Option<Config> = serde_json::from_slice(body)
+        .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    Ok(config
+        .filter(|config| *config != Config::default())
+        .map(|config| config.to_image()))
+}

@@ -1,0 +1,281 @@
+//! `/images`, `/distribution` and `/auth`.
+//!
+//! An image's name may have slashes in it, so a path below `/images` is
+//! taken apart from its end.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use cli_api::server::{ApiError, ApiVersion, Params};
+use http::{HeaderMap, StatusCode};
+use layers::Platform;
+use serde::Deserialize;
+
+use super::blocking;
+use super::streams::{self, Query};
+use crate::engine::filters::Filters;
+use crate::engine::images::auth::header;
+use crate::engine::images::list::{self, Wish};
+use crate::engine::images::{pull, push, transfer};
+use crate::engine::{Engine, Error};
+
+type Shared = State<Arc<Engine>>;
+type Pairs = Params<Vec<(String, String)>>;
+
+/// Everything about images.
+pub fn routes() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/images/json", get(list))
+        .route("/images/create", post(create))
+        .route("/images/load", post(load))
+        .route("/images/get", get(save))
+        .route("/images/search", get(search))
+        .route("/images/prune", post(prune))
+        .route("/images/{*name}", get(view).post(change).delete(remove))
+        .route("/distribution/{*name}", get(not_asked))
+        .route("/auth", post(not_asked))
+}
+
+async fn list(
+    State(engine): Shared,
+    Extension(version): Extension<ApiVersion>,
+    Params(query): Pairs,
+) -> Result<Response, ApiError> {
+    let query = Query(query);
+    // `filter` was the name of one reference before API 1.25.
+    let filters = Filters::parse(query.get("filters"), list::FILTERS)?;
+    let wish = Wish {
+        all: query.flag("all"),
+        shared_size: query.flag("shared-size"),
+        filters,
+    };
+    let images = blocking(move || engine.list_images(&wish, version));
+    Ok(Json(images.await?).into_response())
+}
+
+/// `GET /images/NAME/json`, `…/history`, `…/get`.
+async fn view(
+    State(engine): Shared,
+    Extension(version): Extension<ApiVersion>,
+    Path(path): Path<String>,
+) -> Result<Response, ApiError> {
+    let (name, verb) = split(&path)?;
+    match verb {
+        "json" => {
+            let view = move || engine.inspect_image(&name, version);
+            Ok(Json(blocking(view).await?).into_response())
+        }
+        "history" => {
+            let steps = move || engine.history(&name);
+            Ok(Json(blocking(steps).await?).into_response())
+        }
+        "get" => export(engine, vec![name]).await,
+        _ => Err(nothing()),
+    }
+}
+
+/// `POST /images/NAME/tag`, `…/push`.
+async fn change(
+    State(engine): Shared,
+    Path(path): Path<String>,
+    Params(query): Pairs,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let (name, verb) = split(&path)?;
+    let query = Query(query);
+    match verb {
+        "tag" => {
+            let tag =
+                move || engine.tag(&name, query.get("repo"), query.get("tag"));
+            blocking(tag).await?;
+            Ok(StatusCode::CREATED.into_response())
+        }
+        "push" => {
+            let request = push::Request {
+                name,
+                tag: query.get("tag").to_owned(),
+                auth: header(&headers),
+            };
+            streams::lines(engine, move |engine, progress| {
+                engine.push(&request, progress)
+            })
+            .await
+        }
+        _ => Err(nothing()),
+    }
+}
+
+async fn remove(
+    State(engine): Shared,
+    Path(name): Path<String>,
+    Params(query): Pairs,
+) -> Result<Response, ApiError> {
+    let query = Query(query);
+    let (force, prune) = (query.flag("force"), !query.flag("noprune"));
+    let gone = blocking(move || engine.remove_image(&name, force, prune));
+    Ok(Json(gone.await?).into_response())
+}
+
+async fn prune(
+    State(engine): Shared,
+    Params(query): Pairs,
+) -> Result<Response, ApiError> {
+    let known = &["dangling", "until", "label", "label!"];
+    let filters = Filters::parse(Query(query).get("filters"), known)?;
+    let pruned = blocking(move || engine.prune_images(&filters));
+    Ok(Json(pruned.await?).into_response())
+}
+
+/// `POST /images/create`: `pull` or `import`.
+async fn create(
+    State(engine): Shared,
+    Params(query): Pairs,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let query = Query(query);
+    let platform = platform(query.get("platform"))?;
+    if query.get("fromImage").is_empty() {
+        let request = transfer::Import {
+            source: query.get("fromSrc").to_owned(),
+            repo: query.get("repo").to_owned(),
+            tag: query.get("tag").to_owned(),
+            message: query.get("message").to_owned(),
+            changes: query.all("changes"),
+            platform,
+        };
+        let tar = streams::upload(body);
+        return streams::lines(engine, move |engine, progress| {
+            engine.import(&request, tar, progress)
+        })
+        .await;
+    }
+    let request = pull::Request {
+        image: query.get("fromImage").to_owned(),
+        tag: query.get("tag").to_owned(),
+        platform,
+        auth: header(&headers),
+        offline: !query.get("offline").eq("never"),
+    };
+    streams::lines(engine, move |engine, progress| {
+        engine.pull(&request, progress)
+    })
+    .await
+}
+
+async fn load(
+    State(engine): Shared,
+    Params(query): Pairs,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let quiet = Query(query).flag("quiet");
+    let tar = streams::upload(body);
+    streams::lines(engine, move |engine, progress| {
+        engine.load(tar, quiet, progress)
+    })
+    .await
+}
+
+async fn save(
+    State(engine): Shared,
+    Params(query): Pairs,
+) -> Result<Response, ApiError> {
+    let names = Query(query).all("names");
+    // The docker command repeats the parameter, old clients use commas.
+    let names = names.iter().flat_map(|it| it.split(','));
+    export(engine, names.map(str::to_owned).collect()).await
+}
+
+async fn export(
+    engine: Arc<Engine>,
+    names: Vec<String>,
+) -> Result<Response, ApiError> {
+    streams::download(engine, move |engine, out| engine.save(&names, out)).await
+}
+
+async fn search(State(_): Shared) -> ApiError {
+    ApiError::from(Error::Unsupported(
+        "search is not supported: it asks an index that only Docker Hub has; \
+         search on https://hub.docker.com, then pull by name"
+            .to_owned(),
+    ))
+}
+
+/// `docker login` and `docker manifest inspect` ask a registry through us.
+async fn not_asked(State(_): Shared) -> ApiError {
+    ApiError::from(Error::Unsupported(
+        "asking a registry on behalf of a client is not supported yet; put \
+         the account into ~/.docker/config.json by hand"
+            .to_owned(),
+    ))
+}
+
+/// `NAME/verb`.
+fn split(path: &str) -> Result<(String, &str), ApiError> {
+    match path.rsplit_once('/') {
+        Some((name, verb)) if !name.is_empty() => Ok((name.to_owned(), verb)),
+        _ => Err(nothing()),
+    }
+}
+
+fn nothing() -> ApiError {
+    ApiError::not_found("page not found")
+}
+
+/// A platform as text (`linux/arm64`), or as newer clients write it:
+/// `{"os":"linux","architecture":"arm64"}`.
+pub(super) fn platform(text: &str) -> Result<Option<Platform>, ApiError> {
+    #[derive(Deserialize)]
+    struct Parts {
+        #[serde(default)]
+        os: String,
+        #[serde(default)]
+        architecture: String,
+        #[serde(default)]
+        variant: String,
+    }
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let text = match serde_json::from_str::<Parts>(text) {
+        Ok(parts) => {
+            let parts = [parts.os, parts.architecture, parts.variant];
+            parts
+                .into_iter()
+                .filter(|it| !it.is_empty())
+                .collect::<Vec<_>>()
+                .join("/")
+        }
+        Err(_) => text.to_owned(),
+    };
+    text.parse().map(Some).map_err(|error: layers::platform::PlatformError| {
+        ApiError::bad_request(error.to_string())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_have_slashes() {
+        let (name, verb) = split("localhost:5000/a/b/json").unwrap();
+        assert_eq!((name.as_str(), verb), ("localhost:5000/a/b", "json"));
+        assert!(split("json").is_err());
+    }
+
+    #[test]
+    fn a_platform_comes_in_two_forms() {
+        let json = r#"{"architecture":"arm64","os":"linux"}"#;
+        for text in ["linux/arm64", json] {
+            let it = platform(text).unwrap().unwrap();
+            assert_eq!(it.to_string(), "linux/arm64");
+        }
+        assert!(platform("").unwrap().is_none());
+        assert!(platform("a/b/c/d").is_err());
+    }
+}

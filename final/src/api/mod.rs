@@ -1,0 +1,114 @@
+//! The Docker Engine API: routes, and thin handlers behind them.
+//!
+//! A handler takes a request apart, calls one verb of the engine, and puts
+//! the answer together. Versions, headers and unknown paths are dealt with
+//! by [`cli_api::server`], around all of them.
+
+pub mod attach;
+pub mod containers;
+pub mod detach;
+pub mod events;
+pub mod exec;
+pub mod follow;
+pub mod lifecycle;
+pub mod swarm;
+pub mod system;
+pub mod volumes;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{delete, get, head, post};
+use cli_api::server::ApiError;
+use http::StatusCode;
+
+use crate::engine::{Engine, error};
+
+/// What every handler gives back in case of failure.
+pub type Result<T> = std::result::Result<T, ApiError>;
+
+/// All routes of the API.
+pub fn router(engine: Arc<Engine>) -> Router {
+    Router::new()
+        .merge(container_routes())
+        .merge(stream_routes())
+        .merge(system_routes())
+        .merge(swarm::routes())
+        .method_not_allowed_fallback(async || {
+            ApiError::new(StatusCode::NOT_FOUND, "page not found")
+        })
+        .with_state(engine)
+}
+
+fn container_routes() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/containers/json", get(containers::list))
+        .route("/containers/create", post(containers::create))
+        .route("/containers/prune", post(containers::prune))
+        .route("/containers/{name}", delete(containers::remove))
+        .route("/containers/{name}/json", get(containers::inspect))
+        .route("/containers/{name}/steps", get(containers::steps))
+        .route("/containers/{name}/top", get(containers::top))
+        .route("/containers/{name}/update", post(containers::update))
+        .route("/containers/{name}/rename", post(containers::rename))
+        .route("/containers/{name}/start", post(lifecycle::start))
+        .route("/containers/{name}/stop", post(lifecycle::stop))
+        .route("/containers/{name}/restart", post(lifecycle::restart))
+        .route("/containers/{name}/kill", post(lifecycle::kill))
+        .route("/containers/{name}/pause", post(lifecycle::pause))
+        .route("/containers/{name}/unpause", post(lifecycle::unpause))
+        .route("/containers/{name}/wait", post(lifecycle::wait))
+}
+
+fn stream_routes() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/containers/{name}/logs", get(follow::logs))
+        .route("/containers/{name}/stats", get(follow::stats))
+        .route("/containers/{name}/attach", post(attach::attach))
+        .route("/containers/{name}/resize", post(attach::resize))
+        .route("/containers/{name}/exec", post(exec::create))
+        .route("/exec/{id}/start", post(exec::start))
+        .route("/exec/{id}/resize", post(exec::resize))
+        .route("/exec/{id}/json", get(exec::inspect))
+        .route("/events", get(events::events))
+}
+
+fn system_routes() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/_ping", get(system::ping))
+        .route("/_ping", head(system::ping))
+        .route("/version", get(system::version))
+        .route("/info", get(system::info))
+        .route("/system/df", get(system::disk_usage))
+        .route("/plugins", get(system::plugins))
+        .route("/session", post(system::no_session))
+        .route("/grpc", post(system::no_session))
+        .route("/volumes", get(volumes::list))
+        .route("/volumes/create", post(volumes::create))
+        .route("/volumes/prune", post(volumes::prune))
+        .route("/volumes/{name}", get(volumes::inspect))
+        .route("/volumes/{name}", delete(volumes::remove))
+}
+
+/// Runs a verb of the engine on a thread that may block.
+///
+/// # Errors
+/// The verb's own, or 500 if it panicked.
+pub async fn blocking<T: Send + 'static>(
+    verb: impl FnOnce() -> error::Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(verb).await {
+        Ok(result) => Ok(result?),
+        Err(panic) => {
+            tracing::error!("a request failed: {panic}");
+            Err(ApiError::internal("the engine made a mistake; see its log"))
+        }
+    }
+}
+
+/// How Go's clients write a flag in a query: `1`, `true`, anything but a
+/// few words that mean no.
+pub fn flag(text: Option<&str>) -> bool {
+    let text = text.unwrap_or("").trim().to_ascii_lowercase();
+    !matches!(text.as_str(), "" | "0" | "no" | "false" | "none")
+}

@@ -1,0 +1,293 @@
+//! `docker create`: everything is checked, nothing runs yet.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use cli_api::id;
+use layers::{Image, Reference};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::config::Config;
+use super::host_config::{HostConfig, without_nulls};
+use super::record::{Endpoints, Own, Record};
+use super::state::{State, now};
+use super::{Container, mounts, validate};
+use crate::engine::Engine;
+use crate::engine::error::{Error, Result};
+use crate::engine::events::Attributes;
+
+/// The body of `POST /containers/create`, apart.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// What to run.
+    pub config: Config,
+    /// How this host runs it.
+    pub host: HostConfig,
+    /// In which networks.
+    pub endpoints: Endpoints,
+}
+
+/// What a creation gives back.
+#[derive(Debug, Clone)]
+pub struct Created {
+    /// The container.
+    pub container: Arc<Container>,
+    /// Lines for the user.
+    pub warnings: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct NetworkingConfig {
+    endpoints_config: Endpoints,
+}
+
+impl Request {
+    /// Takes the body apart: `Config`'s fields are on its top level, beside
+    /// the two other parts.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with serde's message.
+    pub fn parse(body: Value) -> Result<Request> {
+        let bad = |error: serde_json::Error| Error::Invalid(error.to_string());
+        let Value::Object(mut body) = without_nulls(body) else {
+            return Err(Error::Invalid("invalid JSON: not an object".into()));
+        };
+        let mut take = |key: &str| {
+            body.remove(key).unwrap_or_else(|| Value::Object(Map::new()))
+        };
+        let host = take("HostConfig");
+        let networking = take("NetworkingConfig");
+        let networking: NetworkingConfig =
+            serde_json::from_value(networking).map_err(bad)?;
+        Ok(Request {
+            host: serde_json::from_value(host).map_err(bad)?,
+            endpoints: networking.endpoints_config,
+            config: serde_json::from_value(Value::Object(body)).map_err(bad)?,
+        })
+    }
+}
+
+impl Engine {
+    /// Creates a container.
+    ///
+    /// # Errors
+    /// In Docker's words; nothing is left behind.
+    pub fn create(&self, name: &str, mut wish: Request) -> Result<Created> {
+        validate::check(&wish.config, &wish.host)?;
+        let image = self.image_for(&wish.config.image)?;
+        if let Some(image) = &image {
+            wish.config.inherit(&image.config.config);
+            validate::check(&wish.config, &wish.host)?;
+        }
+        if wish.config.argv().first().is_none_or(String::is_empty) {
+            return Err(Error::Invalid("no command specified".to_owned()));
+        }
+        self.defaults(&mut wish)?;
+        let id = id::hex64();
+        let name = self.name_for(name, &id)?;
+        let made = self.make(&id, &name, wish, image.as_ref());
+        match made {
+            Ok(container) => {
+                self.containers.insert(container.clone());
+                self.tell(&container, "create", Attributes::new());
+                Ok(Created { container, warnings: Vec::new() })
+            }
+            Err(error) => {
+                self.containers.free_name(&name);
+                let _ =
+                    std::fs::remove_dir_all(self.containers.dir().join(&id));
+                Err(error)
+            }
+        }
+    }
+
+    /// The image of that name; none at all means a root that is empty but
+    /// for what is mounted, which Docker does not have and refuses.
+    fn image_for(&self, name: &str) -> Result<Option<Image>> {
+        if name.is_empty() {
+            return Err(Error::Invalid(
+                "config cannot be empty in order to create a container: no \
+                 image"
+                    .to_owned(),
+            ));
+        }
+        match self.store.resolve(name) {
+            Ok(image) => Ok(Some(image)),
+            Err(error) if error.is_not_found() => {
+                let shown = name
+                    .parse::<Reference>()
+                    .map(|it| it.or_latest().familiar())
+                    .unwrap_or_else(|_| name.to_owned());
+                Err(Error::NotFound(format!("No such image: {shown}")))
+            }
+            Err(error) => Err(Error::internal(error)),
+        }
+    }
+
+    /// What the daemon's own settings add.
+    fn defaults(&self, wish: &mut Request) -> Result<()> {
+        let host = &mut wish.host;
+        if host.network_mode.is_empty() {
+            "default".clone_into(&mut host.network_mode);
+        }
+        if wish.config.network_disabled {
+            "none".clone_into(&mut host.network_mode);
+        }
+        if host.log_config.kind.is_empty() {
+            let driver = self.config.log_driver.clone();
+            host.log_config.kind = driver.unwrap_or("json-file".to_owned());
+            if host.log_config.config.is_empty() {
+                host.log_config.config = self.config.log_options();
+            }
+        }
+        if host.runtime.is_empty() {
+            "skiff".clone_into(&mut host.runtime);
+        }
+        let fill = |mode: &mut String, word: &str| {
+            if mode.is_empty() {
+                word.clone_into(mode);
+            }
+        };
+        fill(&mut host.ipc_mode, "private");
+        fill(&mut host.cgroupns_mode, "private");
+        fill(&mut host.restart_policy.name, "no");
+        if host.shm_size == 0 {
+            host.shm_size = self.config.shm_size();
+        }
+        if host.resources.cgroup_parent.is_empty() {
+            let parent = self.config.cgroup_parent.clone();
+            host.resources.cgroup_parent = parent.unwrap_or_default();
+        }
+        // Other containers are named by what may change; their IDs stay.
+        for mode in
+            [&mut host.network_mode, &mut host.ipc_mode, &mut host.pid_mode]
+        {
+            if let Some(name) = mode.strip_prefix("container:") {
+                *mode = format!("container:{}", self.containers.find(name)?.id);
+            }
+        }
+        self.endpoints(wish);
+        validate::check(&wish.config, &wish.host)
+    }
+
+    /// The network of `--network` has an entry, whatever the client sent.
+    fn endpoints(&self, wish: &mut Request) {
+        let mode = &wish.host.network_mode;
+        if matches!(mode.as_str(), "none" | "host")
+            || mode.starts_with("container:")
+        {
+            wish.endpoints.clear();
+            return;
+        }
+        let name = if mode == "default" { "bridge" } else { mode.as_str() };
+        let given = wish.endpoints.remove("default");
+        let entry = wish.endpoints.entry(name.to_owned());
+        let endpoint = entry.or_insert(given.unwrap_or_default());
+        if endpoint.mac_address.is_empty() {
+            endpoint.mac_address.clone_from(&wish.config.mac_address);
+        }
+    }
+
+    /// Takes the name that was asked for, or finds a free one.
+    fn name_for(&self, name: &str, id: &str) -> Result<String> {
+        let name = name.strip_prefix('/').unwrap_or(name);
+        if name.is_empty() {
+            for _ in 0..8 {
+                let random = id::random_name();
+                if self.containers.take_name(&random, id).is_ok() {
+                    return Ok(random);
+                }
+            }
+            let random = format!("{}_{}", id::random_name(), &id[..6]);
+            self.containers.take_name(&random, id)?;
+            return Ok(random);
+        }
+        if !id::is_name(name) {
+            return Err(bad_name(name));
+        }
+        self.containers.take_name(name, id)?;
+        Ok(name.to_owned())
+    }
+
+    fn make(
+        &self,
+        id: &str,
+        name: &str,
+        wish: Request,
+        image: Option<&Image>,
+    ) -> Result<Arc<Container>> {
+        let dir = self.containers.dir().join(id);
+        let mut builder = std::fs::DirBuilder::new();
+        builder
+            .mode(0o710)
+            .create(&dir)
+            .map_err(Error::io("make the directory", &dir))?;
+        let specs = mounts::wanted(self, &wish.config, &wish.host)?;
+        let claims = self.volumes.claim(id, &specs)?;
+        let mut record = blank(id, name, &dir, wish);
+        if let Some(image) = image {
+            record.image = image.id.to_string();
+            record.own.layers = image.layers().to_vec();
+        }
+        record.own.claims = claims;
+        let container = Arc::new(Container::new(dir, record));
+        let saved = container.change(|_| ());
+        if let Err(error) = saved {
+            let claims = container.with(|record| record.own.claims.clone());
+            let _ = self.volumes.release(id, &claims, true);
+            return Err(error);
+        }
+        Ok(container)
+    }
+}
+
+/// Docker's sentence about a name.
+pub(super) fn bad_name(name: &str) -> Error {
+    Error::Invalid(format!(
+        "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are \
+         allowed"
+    ))
+}
+
+fn blank(id: &str, name: &str, dir: &Path, wish: Request) -> Record {
+    let Request { mut config, host, endpoints } = wish;
+    if config.hostname.is_empty() {
+        let shared = host.network_mode == "host" || host.uts_mode == "host";
+        config.hostname = if shared {
+            let host = rustix::system::uname();
+            host.nodename().to_string_lossy().into_owned()
+        } else {
+            id[..12].to_owned()
+        };
+    }
+    let argv = config.argv();
+    let log = match host.log_config.kind.as_str() {
+        "none" => String::new(),
+        _ => dir.join(format!("{id}-json.log")).display().to_string(),
+    };
+    Record {
+        id: id.to_owned(),
+        created: now(),
+        path: argv.first().cloned().unwrap_or_default(),
+        args: argv.into_iter().skip(1).collect(),
+        state: State::default(),
+        image: String::new(),
+        resolv_conf_path: dir.join("resolv.conf"),
+        hostname_path: dir.join("hostname"),
+        hosts_path: dir.join("hosts"),
+        log_path: log,
+        name: format!("/{name}"),
+        restart_count: 0,
+        driver: "overlay2".to_owned(),
+        platform: "linux".to_owned(),
+        mount_label: String::new(),
+        process_label: String::new(),
+        app_armor_profile: String::new(),
+        host_config: host,
+        config,
+        own: Own { endpoints, ..Own::default() },
+    }
+}

@@ -1,0 +1,335 @@
+//! `docker exec`: one more process in a container that runs.
+//!
+//! It gets a shim of its own, which joins the container's namespaces and
+//! cgroup. What it was and how it ended is remembered until the container
+//! ends: the docker command asks for the exit code afterwards.
+
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use cli_api::id;
+use namespaces::{CapSet, Process, User};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::state::Status;
+use super::{Container, lock, spec};
+use crate::engine::Engine;
+use crate::engine::error::{Error, Result};
+use crate::engine::events::attributes;
+use crate::shim::protocol::Attach;
+use crate::shim::{self, Client, Spec, World};
+
+/// The body of `POST /containers/NAME/exec`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs, reason = "the API's own fields")]
+pub struct ExecConfig {
+    pub user: String,
+    pub privileged: bool,
+    pub tty: bool,
+    pub console_size: Option<[u16; 2]>,
+    pub attach_stdin: bool,
+    pub attach_stdout: bool,
+    pub attach_stderr: bool,
+    pub detach_keys: String,
+    pub env: Vec<String>,
+    pub working_dir: String,
+    pub cmd: Vec<String>,
+}
+
+/// One exec.
+#[derive(Debug)]
+pub struct Exec {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// What was asked for.
+    pub config: ExecConfig,
+    /// The container's ID.
+    pub container: String,
+    dir: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    started: bool,
+    running: bool,
+    pid: i32,
+    exit_code: Option<i32>,
+}
+
+/// How many that have ended are remembered.
+const REMEMBERED: usize = 256;
+
+impl Exec {
+    /// The shim's handle, for resize.
+    pub fn client(&self) -> Client {
+        Client::new(&self.dir)
+    }
+
+    /// `GET /exec/ID/json`.
+    pub fn inspect(&self) -> Value {
+        let state = lock(&self.state);
+        let config = &self.config;
+        let mut words = config.cmd.iter();
+        json!({
+            "ID": self.id,
+            "Running": state.running,
+            "ExitCode": state.exit_code,
+            "ProcessConfig": {
+                "tty": config.tty,
+                "entrypoint": words.next(),
+                "arguments": words.collect::<Vec<_>>(),
+                "privileged": config.privileged,
+                "user": config.user,
+            },
+            "OpenStdin": config.attach_stdin,
+            "OpenStderr": config.attach_stderr,
+            "OpenStdout": config.attach_stdout,
+            "CanRemove": false,
+            "ContainerID": self.container,
+            "DetachKeys": config.detach_keys,
+            "Pid": state.pid,
+        })
+    }
+
+    fn is_over(&self) -> bool {
+        let state = lock(&self.state);
+        state.started && !state.running
+    }
+
+    fn ended(&self, code: i32) {
+        let mut state = lock(&self.state);
+        state.running = false;
+        state.exit_code = Some(code);
+    }
+}
+
+impl Engine {
+    /// Prepares an exec.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] in Docker's words if the container does not run.
+    pub fn exec_create(
+        &self,
+        name: &str,
+        config: ExecConfig,
+    ) -> Result<Arc<Exec>> {
+        let container = self.containers.find(name)?;
+        can_exec(&container)?;
+        if config.cmd.first().is_none_or(String::is_empty) {
+            return Err(Error::Invalid("No exec command specified".to_owned()));
+        }
+        let id = id::hex64();
+        let exec = Arc::new(Exec {
+            dir: container.dir.join("execs").join(&id),
+            id,
+            config,
+            container: container.id.clone(),
+            state: Mutex::default(),
+        });
+        container.remember(&exec);
+        self.exec_event(&container, &exec, "exec_create");
+        Ok(exec)
+    }
+
+    /// An exec by its ID, and its container.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] in Docker's words.
+    pub fn exec(&self, id: &str) -> Result<(Arc<Exec>, Arc<Container>)> {
+        for container in self.containers.all() {
+            let found = lock(&container.execs).get(id).cloned();
+            if let Some(exec) = found {
+                return Ok((exec, container));
+            }
+        }
+        Err(Error::NotFound(format!("No such exec instance: {id}")))
+    }
+
+    /// Runs it. With `streams`, their connection is made before the first
+    /// instruction.
+    ///
+    /// # Errors
+    /// Why its process could not be made; its exit code is 126 or 127 then.
+    pub fn exec_start(
+        self: &Arc<Self>,
+        id: &str,
+        size: Option<[u16; 2]>,
+        streams: Option<Attach>,
+    ) -> Result<Option<UnixStream>> {
+        let (exec, container) = self.exec(id)?;
+        can_exec(&container)?;
+        {
+            let mut state = lock(&exec.state);
+            if state.started {
+                return Err(Error::Conflict(format!(
+                    "Error: Exec command {id} is already running"
+                )));
+            }
+            state.started = true;
+            state.running = true;
+        }
+        match self.exec_launch(&container, &exec, size, streams) {
+            Ok((client, stream)) => {
+                self.exec_event(&container, &exec, "exec_start");
+                self.exec_follow(container, exec, client);
+                Ok(stream)
+            }
+            Err((error, code)) => {
+                exec.ended(code);
+                let _ = std::fs::remove_dir_all(&exec.dir);
+                Err(error)
+            }
+        }
+    }
+
+    fn exec_launch(
+        &self,
+        container: &Container,
+        exec: &Exec,
+        size: Option<[u16; 2]>,
+        streams: Option<Attach>,
+    ) -> Result<(Client, Option<UnixStream>), (Error, i32)> {
+        let broken = |error: Error| (error, 126);
+        std::fs::create_dir_all(&exec.dir)
+            .map_err(Error::io("make", &exec.dir))
+            .map_err(broken)?;
+        let spec = self.exec_spec(container, exec, size).map_err(broken)?;
+        let run = || {
+            let client = Client::spawn(&spec)?;
+            let stream = streams.map(|it| client.attach(it)).transpose()?;
+            client.start()?;
+            Ok((client, stream))
+        };
+        let (client, stream) = run().map_err(|error: shim::Error| {
+            let code = error.exit_code();
+            let text = format!("exec failed: {error}");
+            match code {
+                126 | 127 => (Error::Invalid(text), code),
+                _ => (Error::Internal(text), 126),
+            }
+        })?;
+        let record = shim::Record::load(&exec.dir);
+        lock(&exec.state).pid = record.map_or(0, |record| record.pid);
+        Ok((client, stream))
+    }
+
+    fn exec_spec(
+        &self,
+        container: &Container,
+        exec: &Exec,
+        size: Option<[u16; 2]>,
+    ) -> Result<Spec> {
+        let record = container.record();
+        let config = &exec.config;
+        let mut process = Process::new(config.cmd.iter().cloned());
+        process.env = spec::environment(&record);
+        if config.tty {
+            spec::override_env(&mut process.env, &["TERM=xterm".to_owned()]);
+        }
+        spec::override_env(&mut process.env, &config.env);
+        let dir = match config.working_dir.as_str() {
+            "" => &record.config.working_dir,
+            own => own,
+        };
+        process.cwd = spec::cwd(dir);
+        let name = match config.user.as_str() {
+            "" => record.config.user.clone(),
+            own => own.to_owned(),
+        };
+        let groups = record.host_config.group_add.clone();
+        process.user = User { name, groups: groups.unwrap_or_default() };
+        spec::rights(self, &record.host_config, &mut process)?;
+        if config.privileged {
+            process.capabilities = CapSet::held();
+            process.seccomp = None;
+        }
+        let world = World::Join { container: container.dir.clone() };
+        let mut spec = Spec::new(&exec.id, &exec.dir, world, process);
+        let size = size.or(config.console_size).unwrap_or_default();
+        spec.terminal = config.tty.then(|| spec::window(size));
+        spec.open_stdin = config.attach_stdin;
+        spec.stdin_once = true;
+        Ok(spec)
+    }
+
+    fn exec_follow(
+        self: &Arc<Self>,
+        container: Arc<Container>,
+        exec: Arc<Exec>,
+        client: Client,
+    ) {
+        let engine = self.clone();
+        let watched = exec.id.clone();
+        let spawned = std::thread::Builder::new()
+            .name("skiff-exec".to_owned())
+            .stack_size(256 << 10)
+            .spawn(move || {
+                let code = client.wait().map_or(137, |exit| exit.code);
+                exec.ended(code);
+                let _ = std::fs::remove_dir_all(&exec.dir);
+                let about = attributes([
+                    ("execID", &exec.id),
+                    ("exitCode", &code.to_string()),
+                ]);
+                engine.tell(&container, "exec_die", about);
+            });
+        if let Err(error) = spawned {
+            tracing::error!("cannot watch exec {watched}: {error}");
+        }
+    }
+
+    fn exec_event(&self, container: &Container, exec: &Exec, verb: &str) {
+        let action = format!("{verb}: {}", exec.config.cmd.join(" "));
+        self.tell(container, &action, attributes([("execID", &exec.id)]));
+    }
+}
+
+impl Container {
+    fn remember(&self, exec: &Arc<Exec>) {
+        let mut execs = lock(&self.execs);
+        if execs.len() >= REMEMBERED {
+            execs.retain(|_, old| !old.is_over());
+        }
+        execs.insert(exec.id.clone(), exec.clone());
+    }
+
+    /// The IDs of those that have not ended; `None` if there are none, as
+    /// `inspect` shows it.
+    pub(super) fn exec_ids(&self) -> Option<Vec<String>> {
+        let execs = lock(&self.execs);
+        let ids: Vec<_> = execs
+            .values()
+            .filter(|exec| !exec.is_over())
+            .map(|exec| exec.id.clone())
+            .collect();
+        Some(ids).filter(|ids| !ids.is_empty())
+    }
+
+    /// The container has ended, and with it all that ran in it.
+    pub(super) fn end_execs(&self) {
+        for exec in lock(&self.execs).values() {
+            let mut state = lock(&exec.state);
+            if !state.started {
+                state.started = true;
+            }
+        }
+    }
+}
+
+fn can_exec(container: &Container) -> Result<()> {
+    let id = &container.id;
+    Err(Error::Conflict(match container.status() {
+        Status::Running => return Ok(()),
+        Status::Paused => format!(
+            "container {id} is paused, unpause the container before exec"
+        ),
+        Status::Restarting => format!(
+            "container {id} is restarting, wait until the container is running"
+        ),
+        _ => format!("container {id} is not running"),
+    }))
+}

@@ -1,0 +1,141 @@
+//! All the ways to ask for a mount, as one list for step 6.
+
+use std::path::PathBuf;
+
+use namespaces::{Mount, Source};
+use volumes::{MountSpec, add_anonymous, parse_volume_flag, tmpfs_mount};
+
+use super::config::Config;
+use super::host_config::HostConfig;
+use super::record::Record;
+use crate::engine::Engine;
+use crate::engine::error::{Error, Result};
+
+/// `-v`, `--mount`, `--volumes-from` and the image's `VOLUME`s, in the order
+/// of Docker: an explicit wish wins over an inherited one.
+///
+/// # Errors
+/// [`Error::Invalid`] in Docker's words.
+pub(super) fn wanted(
+    engine: &Engine,
+    config: &Config,
+    host: &HostConfig,
+) -> Result<Vec<MountSpec>> {
+    let mut specs = Vec::new();
+    for bind in host.binds.iter().flatten() {
+        specs.push(parse_volume_flag(bind).map_err(Error::Invalid)?);
+    }
+    specs.extend(host.mounts.iter().cloned());
+    for from in host.volumes_from.iter().flatten() {
+        for spec in inherited(engine, from)? {
+            if !specs.iter().any(|mine| mine.target == spec.target) {
+                specs.push(spec);
+            }
+        }
+    }
+    let places = config.volumes.iter().flatten().map(|(path, _)| path);
+    // A tmpfs at the place of the image's volume replaces it.
+    let places = places.filter(|path| !host.tmpfs.contains_key(*path));
+    add_anonymous(&mut specs, places.map(String::as_str));
+    for (target, options) in &host.tmpfs {
+        tmpfs_mount(target, options).map_err(Error::Invalid)?;
+        if specs.iter().any(|spec| spec.target == *target) {
+            return Err(Error::Invalid(format!(
+                "Duplicate mount point: {target}"
+            )));
+        }
+    }
+    Ok(specs)
+}
+
+/// `--volumes-from NAME[:ro|rw]`: the other container's mounts.
+fn inherited(engine: &Engine, from: &str) -> Result<Vec<MountSpec>> {
+    let (name, mode) = from.split_once(':').unwrap_or((from, ""));
+    if !matches!(mode, "" | "ro" | "rw" | "z" | "Z") {
+        return Err(Error::Invalid(format!(
+            "invalid mode for volumes-from: {mode}"
+        )));
+    }
+    let other = engine.containers.find(name)?;
+    let claims = other.with(|record| record.own.claims.clone());
+    let specs = claims.into_iter().map(|claim| {
+        let mut spec = claim.spec;
+        if !claim.point.name.is_empty() {
+            spec.source = claim.point.name;
+        }
+        spec.target = claim.point.destination;
+        spec.read_only |= mode == "ro";
+        spec
+    });
+    Ok(specs.collect())
+}
+
+/// The mounts beyond step 2's own: the network's three files, the claims
+/// (from `volumes`), `--tmpfs`, and `/dev/shm` by its mode.
+///
+/// # Errors
+/// What a start can fail with; Docker's words where it has some.
+pub(super) fn all(
+    engine: &Engine,
+    record: &Record,
+    claimed: Vec<Mount>,
+) -> Result<Vec<Mount>> {
+    let host = &record.host_config;
+    let mut mounts = vec![
+        Mount::bind(&record.resolv_conf_path, "/etc/resolv.conf"),
+        Mount::bind(&record.hostname_path, "/etc/hostname"),
+        Mount::bind(&record.hosts_path, "/etc/hosts"),
+    ];
+    for (target, options) in &host.tmpfs {
+        mounts.push(tmpfs_mount(target, options).map_err(Error::Invalid)?);
+    }
+    mounts.extend(shared_memory(engine, host)?);
+    mounts.extend(claimed);
+    Ok(mounts)
+}
+
+/// `/dev/shm` goes with the IPC namespace: POSIX shared memory is files.
+fn shared_memory(
+    engine: &Engine,
+    host: &HostConfig,
+) -> Result<Option<Mount>> {
+    if let Some(name) = host.ipc_mode.strip_prefix("container:") {
+        let path = shareable(engine, name)?;
+        return Ok(Some(Mount::bind(path, "/dev/shm")));
+    }
+    if host.ipc_mode == "host" {
+        return Ok(Some(Mount::bind("/dev/shm", "/dev/shm")));
+    }
+    let size = match host.shm_size {
+        0 => engine.config.shm_size(),
+        size => size,
+    };
+    let options = vec!["mode=1777".to_owned(), format!("size={size}")];
+    let mut mount = Mount::new("/dev/shm", Source::Tmpfs { options });
+    mount.options.nosuid = true;
+    mount.options.nodev = true;
+    mount.options.noexec = true;
+    Ok(Some(mount))
+}
+
+/// The shared memory of a running container.
+fn shareable(engine: &Engine, name: &str) -> Result<PathBuf> {
+    let other = engine.containers.find(name)?;
+    let (pid, mode) = other
+        .with(|record| (record.state.pid, record.host_config.ipc_mode.clone()));
+    if mode == "private" || mode == "none" {
+        return Err(Error::Invalid(format!(
+            "cannot join IPC of container {}: non-shareable IPC (hint: use \
+             IpcMode:shareable for the donor container)",
+            other.id
+        )));
+    }
+    if pid == 0 {
+        return Err(Error::Conflict(format!(
+            "cannot join IPC namespace of a non running container: \
+             container {} is not running",
+            other.id
+        )));
+    }
+    Ok(PathBuf::from(format!("/proc/{pid}/root/dev/shm")))
+}

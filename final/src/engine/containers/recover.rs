@@ -1,0 +1,193 @@
+//! A new daemon on an old data root: it may have been killed at any instant,
+//! and nothing of what its containers did meanwhile is lost.
+//!
+//! The truth about a process is in the files of its shim, which has no
+//! daemon to lose: `shim.json` while it lives, `exit.json` when it ended.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cli_api::state::read_json;
+
+use super::record::{Record, config_file};
+use super::state::{Status, Step};
+use super::{Container, list, restart};
+use crate::engine::Engine;
+use crate::engine::error::{Error, Result};
+use crate::shim::{self, Client, Exit};
+
+impl Engine {
+    /// Reads all containers and takes up each where it is now.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the directory cannot be read. A container
+    /// whose record is damaged is left alone, with a line in the log.
+    pub(in crate::engine) fn recover(self: &Arc<Self>) -> Result<()> {
+        let dir = self.containers.dir().to_owned();
+        let entries =
+            std::fs::read_dir(&dir).map_err(Error::io("read", &dir))?;
+        for entry in entries.flatten() {
+            self.recover_one(&entry.path());
+        }
+        let all = self.containers.all();
+        let up = all.iter().filter(|container| {
+            container.status().has_process() && alive(container)
+        });
+        let up: Vec<_> = up.map(|container| container.id.clone()).collect();
+        for error in self.networks.restore(&up) {
+            tracing::warn!("a container's network: {error}");
+        }
+        for container in all {
+            self.take_up(&container);
+        }
+        Ok(())
+    }
+
+    fn recover_one(&self, dir: &Path) {
+        let file = config_file(dir);
+        if !file.exists() {
+            // Half created or half removed; nobody knows its name.
+            let _ = std::fs::remove_dir_all(dir);
+            return;
+        }
+        let record: Record = match read_json(&file) {
+            Ok(record) => record,
+            Err(error) => {
+                tracing::error!("left alone: {error}");
+                return;
+            }
+        };
+        let name = record.short_name().to_owned();
+        if let Err(error) = self.containers.take_name(&name, &record.id) {
+            tracing::error!("{}: {error}", record.id);
+        }
+        let container = Container::new(dir.to_owned(), record);
+        self.containers.insert(Arc::new(container));
+    }
+
+    /// Finds out what has become of one container.
+    fn take_up(self: &Arc<Self>, container: &Arc<Container>) {
+        let _ = std::fs::remove_dir_all(container.dir.join("execs"));
+        let record = container.record();
+        match record.state.status {
+            Status::Removing | Status::Dead => self.finish_removal(container),
+            Status::Running | Status::Paused => self.still_up(container),
+            Status::Restarting => self.boot(container, true),
+            Status::Created | Status::Exited => {
+                if record.own.in_use {
+                    self.undo_start(container);
+                }
+                self.boot(container, restart::at_boot(&record));
+            }
+        }
+    }
+
+    /// It ran when the last daemon died.
+    fn still_up(self: &Arc<Self>, container: &Arc<Container>) {
+        let ran = container.with(|record| ran_since(&record.state.started_at));
+        match Exit::load(&container.dir) {
+            Ok(None) if alive(container) => {
+                let since = Instant::now().checked_sub(ran);
+                let client = Client::new(&container.dir);
+                let since = since.unwrap_or_else(Instant::now);
+                self.follow(container, client, since);
+                self.watch_health(container);
+            }
+            Ok(Some(exit)) => self.ended_meanwhile(container, exit, ran),
+            _ => {
+                self.kill_all(container);
+                let exit = Exit {
+                    code: 137,
+                    signal: Some(9),
+                    oom_killed: false,
+                    finished_at: super::state::now(),
+                    error: "its shim was gone when the engine came back"
+                        .to_owned(),
+                };
+                self.ended_meanwhile(container, exit, ran);
+            }
+        }
+    }
+
+    /// On a thread of its own: a restart policy may make it wait.
+    fn ended_meanwhile(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        exit: Exit,
+        ran: Duration,
+    ) {
+        let (engine, container) = (self.clone(), container.clone());
+        std::thread::spawn(move || engine.ended(&container, exit, ran));
+    }
+
+    /// The last daemon died in the middle of a start. The process may stand
+    /// at its gate, or even run; nobody was told that it does.
+    fn undo_start(&self, container: &Arc<Container>) {
+        if alive(container) {
+            self.kill_all(container);
+            let _ = Client::new(&container.dir).wait();
+        }
+        self.release_resources(container);
+        let noted = container.change(|record| record.own.in_use = false);
+        if let Err(error) = noted {
+            tracing::warn!("{}: {error}", container.id);
+        }
+    }
+
+    fn finish_removal(&self, container: &Arc<Container>) {
+        let dead = container.status() == Status::Dead;
+        let failed = if dead {
+            Ok(())
+        } else {
+            container.advance(Step::RemoveFailed, |_| ())
+        };
+        let removed =
+            failed.and_then(|()| self.remove_container(container, true, true));
+        if let Err(error) = removed {
+            tracing::warn!("cannot remove {}: {error}", container.id);
+        }
+    }
+
+    /// Starts it if its policy says so, and removes it if it was to go.
+    fn boot(self: &Arc<Self>, container: &Arc<Container>, start: bool) {
+        if container.status() == Status::Restarting
+            && let Err(error) = container.advance(Step::GiveUp, |_| ())
+        {
+            tracing::warn!("{}: {error}", container.id);
+        }
+        let exited = container.status() == Status::Exited;
+        if !start && !(exited && self.removes_itself(container)) {
+            return;
+        }
+        let (engine, container) = (self.clone(), container.clone());
+        std::thread::spawn(move || {
+            let done = if start {
+                let _verb = container.begin();
+                engine.start_begun(&container)
+            } else {
+                engine.remove_container(&container, false, true)
+            };
+            if let Err(error) = done {
+                tracing::warn!("{}: {error}", container.id);
+            }
+        });
+    }
+}
+
+/// Whether the process is still the one that was started: a PID alone may
+/// be somebody else's by now.
+fn alive(container: &Container) -> bool {
+    shim::Record::load(&container.dir).is_ok_and(|record| {
+        let now = shim::start_ticks(record.pid);
+        now == Some(record.start_ticks)
+            && Client::new(&container.dir).status().is_ok()
+    })
+}
+
+fn ran_since(started_at: &str) -> Duration {
+    let now = jiff::Timestamp::now();
+    let seconds = list::time(started_at)
+        .map_or(0, |started| now.as_second() - started.as_second());
+    Duration::from_secs(seconds.unsigned_abs())
+}

@@ -1,0 +1,141 @@
+//! `docker rm`, and `container prune`.
+
+use std::sync::Arc;
+
+use super::Container;
+use super::state::{Status, Step};
+use super::stop::Stop;
+use crate::engine::Engine;
+use crate::engine::error::{Error, Result};
+use crate::engine::events::Attributes;
+use crate::engine::filters::Filters;
+
+/// What a prune took away.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Pruned {
+    /// IDs.
+    pub containers_deleted: Vec<String>,
+    /// Bytes.
+    pub space_reclaimed: u64,
+}
+
+impl Engine {
+    /// Removes a container; `force` kills it first, `volumes` takes its
+    /// unnamed volumes along.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] in Docker's words if it runs or is being removed
+    /// already.
+    pub fn remove(&self, name: &str, force: bool, volumes: bool) -> Result<()> {
+        let container = self.containers.find(name)?;
+        if container.status() == Status::Removing {
+            return Err(Error::Conflict(format!(
+                "removal of container {name} is already in progress"
+            )));
+        }
+        let context = container
+            .with(|it| format!("cannot remove container {:?}", it.name));
+        self.remove_container(&container, force, volumes).map_err(|error| {
+            match error {
+                // Somebody else was quicker.
+                Error::NotFound(_) => Error::no_container(name),
+                other => other.context(&context),
+            }
+        })
+    }
+
+    pub(super) fn remove_container(
+        &self,
+        container: &Arc<Container>,
+        force: bool,
+        volumes: bool,
+    ) -> Result<()> {
+        let _verb = container.begin();
+        if container.watch().borrow().removed {
+            return Err(Error::no_container(&container.id));
+        }
+        if force && container.status().is_up() {
+            self.force_stop(container)?;
+        }
+        container.advance(Step::Remove, |_| ())?;
+        match self.take_apart(container, volumes) {
+            Ok(()) => {
+                self.containers.forget(container);
+                self.tell(container, "destroy", Attributes::new());
+                container.tell_removed(String::new());
+                Ok(())
+            }
+            Err(error) => {
+                let text = error.to_string();
+                container.advance(Step::RemoveFailed, |record| {
+                    record.state.error.clone_from(&text);
+                })?;
+                container.tell_removed(text);
+                Err(error)
+            }
+        }
+    }
+
+    fn force_stop(&self, container: &Arc<Container>) -> Result<()> {
+        let at_once =
+            Stop { signal: Some("KILL".to_owned()), timeout: Some(10) };
+        self.stop_begun(container, &at_once)
+    }
+
+    fn take_apart(&self, container: &Container, volumes: bool) -> Result<()> {
+        let claims = container.with(|record| record.own.claims.clone());
+        let id = container.id.as_str();
+        let root = layers::Snapshots::remove(&*self.snapshots, id);
+        let released = self.volumes.release(id, &claims, volumes);
+        root.map_err(Error::internal)?;
+        released?;
+        // The record goes first: a directory without one is rubbish that
+        // the next daemon sweeps away.
+        let record = super::record::config_file(&container.dir);
+        for result in [
+            std::fs::remove_file(&record),
+            std::fs::remove_dir_all(&container.dir),
+        ] {
+            match result {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    let failed = Error::io("remove", &container.dir);
+                    return Err(failed(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes all that have ended.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a filter; what cannot be removed is passed over.
+    pub fn prune_containers(&self, filters: &Filters) -> Result<Pruned> {
+        let until = filters.one("until").map(super::list::time).transpose()?;
+        let mut pruned = Pruned::default();
+        for container in self.containers.all() {
+            let (ended, created, labels) = container.with(|record| {
+                let status = record.state.status;
+                let ended = matches!(
+                    status,
+                    Status::Created | Status::Exited | Status::Dead
+                );
+                (ended, record.created.clone(), record.config.labels.clone())
+            });
+            let old = until.is_none_or(|until| {
+                super::list::time(&created).is_ok_and(|it| it < until)
+            });
+            if !ended || !old || !filters.labels(&labels) {
+                continue;
+            }
+            let size = self.size_rw(&container);
+            if self.remove_container(&container, false, false).is_ok() {
+                pruned.containers_deleted.push(container.id.clone());
+                pruned.space_reclaimed += size;
+            }
+        }
+        Ok(pruned)
+    }
+}

@@ -1,0 +1,227 @@
+//! `docker stop`, `kill`, `restart`, `pause`, `unpause`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cgroups::{Cgroup, Hierarchy};
+
+use super::state::{Status, Step};
+use super::{Container, signal};
+use crate::engine::Engine;
+use crate::engine::error::{Error, Result};
+use crate::engine::events::{Attributes, attributes};
+use crate::shim::{self, Client};
+
+/// How `stop` and `restart` stop.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// Instead of the container's own signal.
+    pub signal: Option<String>,
+    /// Seconds before SIGKILL instead of the container's own; −1 waits for
+    /// ever.
+    pub timeout: Option<i64>,
+}
+
+impl Engine {
+    /// Asks the process to end, and ends it if it does not.
+    ///
+    /// # Errors
+    /// [`Error::NotModified`] if it does not run.
+    pub fn stop(&self, name: &str, how: &Stop) -> Result<()> {
+        let container = self.containers.find(name)?;
+        let _verb = container.begin();
+        if !container.status().is_up() {
+            return Err(Error::NotModified);
+        }
+        self.stop_begun(&container, how)
+            .map_err(|it| it.context(&format!("cannot stop container: {name}")))
+    }
+
+    /// The same for who holds the right to do something to it.
+    pub(super) fn stop_begun(
+        &self,
+        container: &Arc<Container>,
+        how: &Stop,
+    ) -> Result<()> {
+        container.change(|record| record.own.stopped_by_hand = true)?;
+        if container.status() == Status::Restarting {
+            container.advance(Step::GiveUp, |_| ())?;
+            self.tell(container, "stop", Attributes::new());
+            return Ok(());
+        }
+        let (own, grace) = container.with(|record| {
+            (record.config.stop_signal.clone(), record.stop_timeout())
+        });
+        let wanted = how.signal.clone().unwrap_or(own);
+        let number = match wanted.as_str() {
+            "" => nix::libc::SIGTERM,
+            word => signal::parse(word)?,
+        };
+        self.send(container, number)?;
+        // A frozen process cannot act on a signal.
+        if container.status() == Status::Paused {
+            self.thaw(container)?;
+        }
+        let grace = how.timeout.unwrap_or(grace);
+        let patience = u64::try_from(grace).ok().map(Duration::from_secs);
+        if !self.wait_for_end(container, patience) {
+            self.kill_all(container);
+            self.wait_for_end(container, None);
+        }
+        self.tell(container, "stop", Attributes::new());
+        Ok(())
+    }
+
+    /// Blocks until there is no process, or `patience` is over.
+    pub(super) fn wait_for_end(
+        &self,
+        container: &Container,
+        patience: Option<Duration>,
+    ) -> bool {
+        let mut watch = container.watch();
+        let ended = watch.wait_for(|it| it.removed || !it.status.has_process());
+        self.runtime.block_on(async {
+            match patience {
+                Some(time) => tokio::time::timeout(time, ended).await.is_ok(),
+                None => ended.await.is_ok(),
+            }
+        })
+    }
+
+    /// SIGKILL for everything in the container's cgroup: its first process
+    /// may be in another container's PID namespace and not take the others
+    /// with it.
+    pub(super) fn kill_all(&self, container: &Container) {
+        let _ = self.send(container, nix::libc::SIGKILL);
+        if let Ok(Some(cgroup)) = cgroup(container)
+            && let Err(error) = cgroup.kill()
+        {
+            tracing::warn!("cannot kill all of {}: {error}", container.id);
+        }
+    }
+
+    /// Sends a signal to the first process, and says so.
+    fn send(&self, container: &Container, number: i32) -> Result<()> {
+        let client = Client::new(&container.dir);
+        match client.kill(number) {
+            // It ended a moment ago, which is what a stop wants.
+            Ok(()) | Err(shim::Error::Io { .. }) => {}
+            Err(error) => return Err(Error::internal(error)),
+        }
+        let number = number.to_string();
+        self.tell(container, "kill", attributes([("signal", &number)]));
+        Ok(())
+    }
+
+    /// `docker kill`.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if it does not run, [`Error::Invalid`] for an
+    /// unknown signal.
+    pub fn kill(&self, name: &str, word: &str) -> Result<()> {
+        let container = self.containers.find(name)?;
+        let number = match word {
+            "" => nix::libc::SIGKILL,
+            word => signal::parse(word)?,
+        };
+        let context = format!("cannot kill container: {name}");
+        let status = container.status();
+        if status == Status::Restarting && number == nix::libc::SIGKILL {
+            container.change(|record| record.own.stopped_by_hand = true)?;
+            return container.advance(Step::GiveUp, |_| ());
+        }
+        if !status.has_process() {
+            let id = &container.id;
+            let text = format!("container {id} is not running");
+            return Err(Error::Conflict(text).context(&context));
+        }
+        let own = container.with(|record| record.config.stop_signal.clone());
+        let stops =
+            own != "" && signal::parse(&own).is_ok_and(|it| it == number);
+        // Who kills by hand does not want a restart.
+        if stops || matches!(number, nix::libc::SIGKILL | nix::libc::SIGTERM) {
+            container.change(|record| record.own.stopped_by_hand = true)?;
+        }
+        self.send(&container, number).map_err(|it| it.context(&context))?;
+        if number == nix::libc::SIGKILL {
+            self.wait_for_end(&container, Some(Duration::from_secs(10)));
+        }
+        Ok(())
+    }
+
+    /// `docker restart`: also starts what does not run.
+    ///
+    /// # Errors
+    /// As a stop and a start.
+    pub fn restart(self: &Arc<Self>, name: &str, how: &Stop) -> Result<()> {
+        let container = self.containers.find(name)?;
+        let _verb = container.begin();
+        let context = format!("Cannot restart container {name}");
+        let all = || {
+            if container.status().is_up() {
+                self.stop_begun(&container, how)?;
+            }
+            self.start_begun(&container)
+        };
+        all().map_err(|error| error.context(&context))?;
+        self.tell(&container, "restart", Attributes::new());
+        Ok(())
+    }
+
+    /// `docker pause`: the kernel no longer schedules its processes.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] in Docker's words if it does not run.
+    pub fn pause(&self, name: &str) -> Result<()> {
+        let container = self.containers.find(name)?;
+        let _verb = container.begin();
+        let status = container.status();
+        super::state::next(&container.id, status, Step::Pause)?;
+        must_cgroup(&container)?.freeze().map_err(Error::internal)?;
+        container.advance(Step::Pause, |_| ())?;
+        self.tell(&container, "pause", Attributes::new());
+        Ok(())
+    }
+
+    /// `docker unpause`.
+    ///
+    /// # Errors
+    /// In Docker's words if it is not paused.
+    pub fn unpause(&self, name: &str) -> Result<()> {
+        let container = self.containers.find(name)?;
+        let _verb = container.begin();
+        let status = container.status();
+        super::state::next(&container.id, status, Step::Unpause)?;
+        self.thaw(&container)?;
+        Ok(())
+    }
+
+    fn thaw(&self, container: &Container) -> Result<()> {
+        must_cgroup(container)?.thaw().map_err(Error::internal)?;
+        container.advance(Step::Unpause, |_| ())?;
+        self.tell(container, "unpause", Attributes::new());
+        Ok(())
+    }
+}
+
+/// The cgroup that the shim made; `None` if it could make none.
+///
+/// # Errors
+/// [`Error::Internal`] if the shim's record or the tree cannot be read.
+pub(super) fn cgroup(container: &Container) -> Result<Option<Cgroup>> {
+    let record = shim::Record::load(&container.dir).map_err(Error::internal)?;
+    let Some(place) = record.cgroup else { return Ok(None) };
+    let hierarchy = Hierarchy::detect().map_err(Error::internal)?;
+    let path = shim::cgroup_path(place.parent.as_deref(), &place.name);
+    Cgroup::open(&hierarchy, &path).map(Some).map_err(Error::internal)
+}
+
+fn must_cgroup(container: &Container) -> Result<Cgroup> {
+    cgroup(container)?.ok_or_else(|| {
+        Error::Internal(format!(
+            "container {} has no cgroup of its own: an ordinary user needs a \
+             delegated one to pause, limit and measure it",
+            container.id
+        ))
+    })
+}

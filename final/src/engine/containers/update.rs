@@ -1,0 +1,109 @@
+//! `docker update` and `docker rename`: changes that need no restart.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::host_config::{
+    Resources, RestartPolicy, first_unknown, without_nulls,
+};
+use super::{create, limits, stop, validate};
+use crate::engine::Engine;
+use crate::engine::error::{Error, Result};
+use crate::engine::events::{Attributes, attributes};
+
+/// The body of `POST /containers/NAME/update`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Update {
+    restart_policy: RestartPolicy,
+    #[serde(flatten)]
+    resources: Resources,
+}
+
+impl Engine {
+    /// Changes limits and the restart policy; what is zero stays.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] in Docker's words, or what the kernel says.
+    pub fn update(&self, name: &str, body: Value) -> Result<Vec<String>> {
+        let container = self.containers.find(name)?;
+        let update: Update = serde_json::from_value(without_nulls(body))
+            .map_err(|error| Error::Invalid(error.to_string()))?;
+        if let Some(key) = first_unknown(&update.resources.unknown) {
+            return Err(Error::Invalid(format!(
+                "{key} cannot be changed by an update"
+            )));
+        }
+        let _verb = container.begin();
+        let auto_remove = self.removes_itself(&container);
+        validate::restart_policy(&update.restart_policy, auto_remove)?;
+        let mut all = container.with(|it| it.host_config.resources.clone());
+        merge(&mut all, &update.resources);
+        let merged = limits::of_resources(&all)?;
+        merged.validate().map_err(|it| Error::Invalid(it.to_string()))?;
+        if container.status().has_process()
+            && let Some(cgroup) = stop::cgroup(&container)?
+        {
+            cgroup.update(&merged).map_err(Error::internal)?;
+        }
+        container.change(|record| {
+            record.host_config.resources = all;
+            if !update.restart_policy.name.is_empty() {
+                record.host_config.restart_policy = update.restart_policy;
+            }
+        })?;
+        self.tell(&container, "update", Attributes::new());
+        Ok(Vec::new())
+    }
+
+    /// Gives a container another name.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] in Docker's words if somebody has it.
+    pub fn rename(&self, name: &str, new: &str) -> Result<()> {
+        let container = self.containers.find(name)?;
+        let new = new.strip_prefix('/').unwrap_or(new);
+        if new.is_empty() {
+            return Err(Error::Invalid(
+                "Neither old nor new names may be empty".to_owned(),
+            ));
+        }
+        if !cli_api::id::is_name(new) {
+            return Err(create::bad_name(new));
+        }
+        let _verb = container.begin();
+        let old = container.with(|record| record.short_name().to_owned());
+        if old == new {
+            return Err(Error::Invalid(
+                "Renaming a container with the same name as its current name"
+                    .to_owned(),
+            ));
+        }
+        self.containers.take_name(new, &container.id)?;
+        container.change(|record| record.name = format!("/{new}"))?;
+        self.containers.free_name(&old);
+        if container.status().has_process() {
+            self.networks.rename(&container.id, new)?;
+        }
+        let about = attributes([("oldName", &format!("/{old}"))]);
+        self.tell(&container, "rename", about);
+        Ok(())
+    }
+}
+
+/// Takes over what is set in `new`.
+fn merge(old: &mut Resources, new: &Resources) {
+    let unset = Resources::default();
+    macro_rules! take {
+        ($($field:ident)*) => {$(
+            if new.$field != unset.$field {
+                old.$field = new.$field.clone();
+            }
+        )*};
+    }
+    take!(cpu_shares memory nano_cpus blkio_weight cpu_period cpu_quota);
+    take!(cpu_realtime_period cpu_realtime_runtime cpuset_cpus cpuset_mems);
+    take!(memory_reservation memory_swap pids_limit);
+    take!(blkio_weight_device blkio_device_read_bps blkio_device_write_bps);
+    take!(blkio_device_read_iops blkio_device_write_iops);
+}

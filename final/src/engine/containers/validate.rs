@@ -1,0 +1,314 @@
+//! What a container may be, checked before anything is made.
+//!
+//! The rule: every field is honoured or refused by its name. A field that
+//! is silently dropped is worse than an error, since a person believes in a
+//! limit or a protection that is not there.
+
+use cgroups::DeviceRule;
+use namespaces::CapSet;
+
+use super::config::Config;
+use super::host_config::{HostConfig, RestartPolicy, first_unknown};
+use super::{limits, security, signal};
+use crate::engine::config::Ulimit;
+use crate::engine::error::{Error, Result};
+
+/// Refuses what cannot be, in Docker's words where it has some.
+///
+/// # Errors
+/// [`Error::Invalid`] that names the field or the flag.
+pub(super) fn check(config: &Config, host: &HostConfig) -> Result<()> {
+    known(config, host)?;
+    check_config(config)?;
+    modes(host)?;
+    elsewhere(host)?;
+    restart_policy(&host.restart_policy, host.auto_remove)?;
+    log_driver(host)?;
+    rights(host)?;
+    limits::of(host, false)?.validate().map_err(invalid)?;
+    host.resources.ulimits.iter().flatten().try_for_each(ulimit)
+}
+
+fn invalid(cause: impl std::fmt::Display) -> Error {
+    Error::Invalid(cause.to_string())
+}
+
+fn refuse<T>(text: impl Into<String>) -> Result<T> {
+    Err(Error::Invalid(text.into()))
+}
+
+fn known(config: &Config, host: &HostConfig) -> Result<()> {
+    let mine = first_unknown(&config.unknown).map(|key| ("Config", key));
+    let hosts =
+        first_unknown(&host.resources.unknown).map(|key| ("HostConfig", key));
+    match mine.or(hosts) {
+        Some((place, key)) => refuse(format!(
+            "{place}.{key} is not supported by this engine: take it out of \
+             the request"
+        )),
+        None => Ok(()),
+    }
+}
+
+fn check_config(config: &Config) -> Result<()> {
+    let dir = &config.working_dir;
+    if !dir.is_empty() && !dir.starts_with('/') {
+        return refuse(format!(
+            "the working directory '{dir}' is invalid, it needs to be an \
+             absolute path"
+        ));
+    }
+    if !config.stop_signal.is_empty() {
+        signal::parse(&config.stop_signal)?;
+    }
+    for entry in config.env.iter().flatten() {
+        if entry.is_empty() || entry.starts_with('=') {
+            return refuse(format!("invalid environment variable: {entry}"));
+        }
+    }
+    let Some(health) = &config.healthcheck else { return Ok(()) };
+    let test = health.test.as_deref().unwrap_or_default();
+    match test.first().map(String::as_str) {
+        None | Some("NONE" | "CMD" | "CMD-SHELL") => {}
+        Some(other) => {
+            return refuse(format!(
+                "Unknown healthcheck type '{other}' (expected 'CMD')"
+            ));
+        }
+    }
+    let times = [health.interval, health.timeout, health.start_period];
+    if times.iter().any(|&time| time != 0 && time < 1_000_000) {
+        return refuse(
+            "Interval, Timeout and StartPeriod in Healthcheck cannot be less \
+             than 1ms",
+        );
+    }
+    Ok(())
+}
+
+/// The namespaces' modes: a closed list of words each.
+fn modes(host: &HostConfig) -> Result<()> {
+    let check = |flag: &str, mode: &str, words: &[&str], join: bool| {
+        let joins = mode.strip_prefix("container:").is_some_and(|it| it != "");
+        if words.contains(&mode) || (join && joins) {
+            return Ok(());
+        }
+        refuse(format!("invalid {flag} mode: {mode}"))
+    };
+    let ipc = ["", "none", "private", "shareable", "host"];
+    check("IPC", &host.ipc_mode, &ipc, true)?;
+    check("PID", &host.pid_mode, &["", "host"], true)?;
+    check("UTS", &host.uts_mode, &["", "host"], false)?;
+    check("userns", &host.userns_mode, &["", "host"], false)?;
+    let cgroup = ["", "private", "host"];
+    check("cgroup namespace", &host.cgroupns_mode, &cgroup, false)
+}
+
+/// What other engines, systems or machines have.
+fn elsewhere(host: &HostConfig) -> Result<()> {
+    let only = |field: &str, value: &str, words: &[&str]| {
+        if value.is_empty() || words.contains(&value) {
+            return Ok(());
+        }
+        refuse(format!("HostConfig.{field}: {value:?} is not supported here"))
+    };
+    if !matches!(host.runtime.as_str(), "" | "skiff") {
+        return refuse(format!(
+            "unknown or invalid runtime name: {}",
+            host.runtime
+        ));
+    }
+    only("Isolation", &host.isolation, &["default"])?;
+    only("VolumeDriver", &host.volume_driver, &["local"])?;
+    only("Cgroup", &host.cgroup, &[])?;
+    let resources = &host.resources;
+    let windows = [
+        ("CpuCount", resources.cpu_count != 0),
+        ("CpuPercent", resources.cpu_percent != 0),
+        ("IOMaximumIOps", resources.io_maximum_iops != 0),
+        ("IOMaximumBandwidth", resources.io_maximum_bandwidth != 0),
+    ];
+    if let Some((field, _)) = windows.iter().find(|(_, set)| *set) {
+        return refuse(format!("HostConfig.{field} is for Windows only"));
+    }
+    if !host.storage_opt.is_empty() {
+        return refuse(
+            "--storage-opt is supported only for overlay over xfs with \
+             'pquota' mount option",
+        );
+    }
+    match resources.device_requests.iter().flatten().next() {
+        Some(request) => refuse(format!(
+            "could not select device driver {} with capabilities: {}",
+            request.get("Driver").unwrap_or(&"".into()),
+            request.get("Capabilities").unwrap_or(&"[]".into()),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Checks a restart policy; `update` uses this too.
+///
+/// # Errors
+/// [`Error::Invalid`] in Docker's words.
+pub(super) fn restart_policy(
+    policy: &RestartPolicy,
+    auto_remove: bool,
+) -> Result<()> {
+    let name = policy.name.as_str();
+    match name {
+        "" | "no" => {}
+        "always" | "unless-stopped" | "on-failure" => {
+            if auto_remove {
+                return refuse(
+                    "can't create 'AutoRemove' container with restart policy",
+                );
+            }
+        }
+        _ => {
+            return refuse(format!(
+                "invalid restart policy: unknown policy '{name}'; use one of \
+                 'no', 'always', 'on-failure', or 'unless-stopped'"
+            ));
+        }
+    }
+    if policy.maximum_retry_count > 0 && name != "on-failure" {
+        return refuse(
+            "invalid restart policy: maximum retry count can only be used \
+             with 'on-failure'",
+        );
+    }
+    Ok(())
+}
+
+fn log_driver(host: &HostConfig) -> Result<()> {
+    let log = &host.log_config;
+    let known: &[&str] = match log.kind.as_str() {
+        "json-file" | "local" | "" => &["max-size", "max-file"],
+        "none" => &[],
+        other => {
+            return refuse(format!(
+                "logger: no log driver named '{other}' is registered"
+            ));
+        }
+    };
+    for (key, value) in &log.config {
+        if !known.contains(&key.as_str()) {
+            return refuse(format!(
+                "unknown log opt '{key}' for {} log driver",
+                log.kind
+            ));
+        }
+        let good = match key.as_str() {
+            "max-file" => value.parse::<u32>().is_ok_and(|count| count > 0),
+            _ => value == "-1" || limits::bytes(value).is_some(),
+        };
+        if !good {
+            return refuse(format!("invalid value for {key}: {value}"));
+        }
+    }
+    Ok(())
+}
+
+fn rights(host: &HostConfig) -> Result<()> {
+    for name in host.cap_add.iter().chain(&host.cap_drop).flatten() {
+        if !name.eq_ignore_ascii_case("all") && CapSet::parse(name).is_none() {
+            return refuse(format!("invalid capability: {name:?}"));
+        }
+    }
+    security::parse(host.security_opt.as_deref().unwrap_or_default())?;
+    for rule in host.resources.device_cgroup_rules.iter().flatten() {
+        DeviceRule::parse(rule).map_err(invalid)?;
+    }
+    if host.shm_size < 0 {
+        return refuse("SHM size can not be less than 0");
+    }
+    if !(-1000..=1000).contains(&host.oom_score_adj) {
+        return refuse(format!(
+            "Invalid value {}, range for oom score adj is [-1000, 1000]",
+            host.oom_score_adj
+        ));
+    }
+    Ok(())
+}
+
+fn ulimit(limit: &Ulimit) -> Result<()> {
+    const NAMES: [&str; 16] = [
+        "core",
+        "cpu",
+        "data",
+        "fsize",
+        "locks",
+        "memlock",
+        "msgqueue",
+        "nice",
+        "nofile",
+        "nproc",
+        "rss",
+        "rtprio",
+        "rttime",
+        "sigpending",
+        "stack",
+        "as",
+    ];
+    let Ulimit { name, soft, hard } = limit;
+    if !NAMES.contains(&name.as_str()) {
+        return refuse(format!("invalid ulimit type: {name}"));
+    }
+    if *hard != -1 && (*soft == -1 || soft > hard) {
+        return refuse(format!(
+            "ulimit soft limit must be less than or equal to hard limit: \
+             {soft} > {hard}"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(host: &str) -> String {
+        let host: HostConfig = serde_json::from_str(host).unwrap();
+        check(&Config::default(), &host).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn nothing_is_dropped_in_silence() {
+        let all = [
+            r#"{"KernelMemory": 1}"#,
+            r#"{"Runtime": "kata"}"#,
+            r#"{"Isolation": "hyperv"}"#,
+            r#"{"CpuCount": 2}"#,
+            r#"{"StorageOpt": {"size": "1g"}}"#,
+            r#"{"DeviceRequests": [{"Driver": "", "Capabilities": [["gpu"]]}]}"#,
+            r#"{"IpcMode": "odd"}"#,
+            r#"{"PidMode": "container:"}"#,
+            r#"{"UsernsMode": "auto"}"#,
+            r#"{"RestartPolicy": {"Name": "sometimes"}}"#,
+            r#"{"RestartPolicy": {"Name": "always"}, "AutoRemove": true}"#,
+            r#"{"RestartPolicy": {"Name": "no", "MaximumRetryCount": 3}}"#,
+            r#"{"LogConfig": {"Type": "syslog"}}"#,
+            r#"{"LogConfig": {"Type": "json-file", "Config": {"tag": "x"}}}"#,
+            r#"{"LogConfig": {"Type": "local", "Config": {"max-size": "x"}}}"#,
+            r#"{"CapAdd": ["CAP_FLY"]}"#,
+            r#"{"SecurityOpt": ["magic=on"]}"#,
+            r#"{"DeviceCgroupRules": ["c 1"]}"#,
+            r#"{"ShmSize": -1}"#,
+            r#"{"OomScoreAdj": 2000}"#,
+            r#"{"Memory": 1024}"#,
+            r#"{"Ulimits": [{"Name": "nofile", "Soft": 5, "Hard": 3}]}"#,
+            r#"{"Ulimits": [{"Name": "odd", "Soft": 1, "Hard": 3}]}"#,
+        ];
+        let said: Vec<_> = all.iter().map(|host| refused(host)).collect();
+        insta::assert_snapshot!(said.join("\n"));
+    }
+
+    #[test]
+    fn a_health_check_has_a_known_form() {
+        let text = r#"{"Healthcheck": {"Test": ["curl", "localhost"]}}"#;
+        let config: Config = serde_json::from_str(text).unwrap();
+        let error = check(&config, &HostConfig::default()).unwrap_err();
+        insta::assert_snapshot!(error, @"Unknown healthcheck type 'curl' (expected 'CMD')");
+    }
+}

@@ -1,0 +1,180 @@
+//! `skiff daemon`: opens the engine, listens, and leaves quietly.
+//!
+//! It may also leave without a word (SIGKILL): containers are held by their
+//! shims, so the next daemon finds everything as it is.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use cli_api::server::{
+    ApiVersion, Identity, Listener, bind_tcp, bind_unix, serve,
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::Engine;
+use super::config::Settings;
+use crate::api;
+
+/// The newest version of Docker's API that is spoken.
+pub const API_VERSION: ApiVersion = ApiVersion(1, 51);
+/// The oldest.
+pub const MIN_API_VERSION: ApiVersion = ApiVersion(1, 24);
+
+/// Runs the daemon until it is told to end. `arguments` are what follows
+/// `skiff daemon`.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("skiff daemon: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<()> {
+    let name = OsString::from("skiff daemon");
+    let settings = Settings::load(std::iter::once(name).chain(arguments))?;
+    log_to_stderr(&settings)?;
+    let root = settings.data_root();
+    std::fs::create_dir_all(&root)
+        .with_context(|| format!("cannot make {}", root.display()))?;
+    let _lock = lock(&root)?;
+    if let Some(path) = &settings.pidfile {
+        let pid = std::process::id().to_string();
+        std::fs::write(path, pid)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("skiff-api")
+        // 200 clients may each wait in a blocking call.
+        .max_blocking_threads(1024)
+        .build()
+        .context("cannot start the runtime")?;
+    let pidfile = settings.pidfile.clone();
+    let result = runtime.block_on(listen(settings));
+    if let Some(path) = pidfile {
+        let _ = std::fs::remove_file(path);
+    }
+    // Threads that wait for containers would keep it for ever.
+    runtime.shutdown_background();
+    result
+}
+
+async fn listen(settings: Settings) -> anyhow::Result<()> {
+    let hosts = settings.hosts();
+    // Bound first: a client that started us waits for the socket, and its
+    // request then waits in the backlog while the engine opens.
+    let mut listeners = Vec::new();
+    for host in &hosts {
+        listeners.push(bind(host).await?);
+    }
+    let handle = tokio::runtime::Handle::current();
+    let engine =
+        tokio::task::spawn_blocking(move || Engine::open(settings, handle))
+            .await??;
+    let (stop, stopped) = watch::channel(false);
+    let identity = Identity {
+        server: format!("skiff/{}", env!("CARGO_PKG_VERSION")),
+        newest: API_VERSION,
+        oldest: MIN_API_VERSION,
+    };
+    let mut servers = tokio::task::JoinSet::new();
+    for listener in listeners {
+        let mut stopped = stopped.clone();
+        let router = api::router(engine.clone());
+        let stop = async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+        };
+        servers.spawn(serve(listener, router, identity.clone(), stop));
+    }
+    tracing::info!("API listens on {}", hosts.join(", "));
+    told_to_end().await?;
+    stop.send_replace(true);
+    // Streams that follow a log or events have no end of their own.
+    let patience = std::time::Duration::from_millis(500);
+    let _ = tokio::time::timeout(patience, servers.join_all()).await;
+    for path in hosts.iter().filter_map(|it| it.strip_prefix("unix://")) {
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
+}
+
+async fn bind(host: &str) -> anyhow::Result<Listener> {
+    if let Some(path) = host.strip_prefix("unix://") {
+        return Ok(bind_unix(Path::new(path))?);
+    }
+    let Some(address) = host.strip_prefix("tcp://") else {
+        bail!(
+            "cannot listen on {host}: an address starts with unix:// or \
+             tcp://"
+        );
+    };
+    let name = address.rsplit_once(':').map_or(address, |(name, _)| name);
+    let local = name == "localhost"
+        || name
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|it| it.is_loopback());
+    if !local {
+        bail!(
+            "cannot listen on {host}: whoever reaches this port is root on \
+             this machine, so only 127.0.0.1 is allowed; let others in by \
+             ssh -L"
+        );
+    }
+    Ok(bind_tcp(address).await?)
+}
+
+/// Two daemons on one data root would undo each other's work.
+fn lock(root: &Path) -> anyhow::Result<File> {
+    let path = root.join("daemon.lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => bail!(
+            "another daemon uses {}; end it, or choose another place with \
+             --data-root",
+            root.display()
+        ),
+        Err(std::fs::TryLockError::Error(error)) => Err(error)
+            .with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
+
+async fn told_to_end() -> anyhow::Result<()> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    Ok(())
+}
+
+fn log_to_stderr(settings: &Settings) -> anyhow::Result<()> {
+    let level = match settings.log_level.as_deref() {
+        _ if settings.debug => "debug",
+        None => "info",
+        Some("fatal") => "error",
+        Some(level @ ("debug" | "info" | "warn" | "error")) => level,
+        Some(other) => bail!("unable to parse logging level: {other}"),
+    };
+    let level = level.parse::<tracing_subscriber::filter::LevelFilter>()?;
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    Ok(())
+}

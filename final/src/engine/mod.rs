@@ -1,0 +1,111 @@
+//! The engine: what the daemon knows and does, apart from how it is asked.
+//!
+//! ```text
+//! api/ (HTTP) ──▶ Engine ─┬─ containers/   life of containers, exec, logs
+//!                         ├─ images, build
+//!                         ├─ events        what happened
+//!                         └─ store, snapshots, volumes, networks
+//! ```
+//!
+//! Everything below is synchronous: system calls and files. The API calls it
+//! on tokio's threads for blocking work, so a verb reads top to bottom.
+
+pub mod config;
+pub mod containers;
+pub mod daemon;
+pub mod error;
+pub mod events;
+pub mod filters;
+pub mod system;
+pub mod volumes;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ::volumes::VolumeStore;
+use layers::Store;
+use overlay_cow::OverlaySnapshots;
+use tokio::runtime::Handle;
+
+pub use error::{Error, Result};
+
+use crate::network::Networks;
+use config::Settings;
+use containers::{Container, Containers};
+use events::{Attributes, Events, Kind};
+
+/// Everything the daemon holds. One per data root.
+#[derive(Debug)]
+pub struct Engine {
+    /// The daemon's settings, as given.
+    pub config: Settings,
+    /// Images.
+    pub store: Arc<Store>,
+    /// Writable layers.
+    pub snapshots: Arc<OverlaySnapshots>,
+    /// Volumes.
+    pub volumes: Arc<VolumeStore>,
+    /// Networks.
+    pub networks: Arc<Networks>,
+    /// What happened.
+    pub events: Events,
+    /// Containers, by ID and by name.
+    pub containers: Containers,
+    /// For blocking code that must wait for something asynchronous.
+    pub runtime: Handle,
+    /// This node's name for itself, kept in the data root.
+    pub node_id: String,
+    root: PathBuf,
+}
+
+impl Engine {
+    /// Opens the data root and takes up what is in it: containers that run,
+    /// that have ended meanwhile, or that are to be started again.
+    ///
+    /// # Errors
+    /// What cannot be opened, with its path.
+    pub fn open(config: Settings, runtime: Handle) -> Result<Arc<Engine>> {
+        let root = config.data_root();
+        let containers = root.join("containers");
+        for dir in [&root, &containers, &config.exec_root()] {
+            std::fs::create_dir_all(dir)
+                .map_err(Error::io("make the directory", dir))?;
+        }
+        let root = root.canonicalize().map_err(Error::io("find", &root))?;
+        let store = Store::open(&root).map_err(Error::internal)?;
+        let snapshots = OverlaySnapshots::open(root.join("overlay2"))
+            .map_err(Error::internal)?;
+        let networks = Networks::open(config.network_options(&root)?)?;
+        let engine = Arc::new(Engine {
+            store: Arc::new(store),
+            snapshots: Arc::new(snapshots),
+            volumes: Arc::new(VolumeStore::open(&root)?),
+            networks: Arc::new(networks),
+            events: Events::default(),
+            containers: Containers::new(root.join("containers")),
+            node_id: system::node_id(&root)?,
+            config,
+            runtime,
+            root,
+        });
+        engine.recover()?;
+        Ok(engine)
+    }
+
+    /// The data root.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Reports an event of a container, with its name, image and labels.
+    pub fn tell(&self, container: &Container, verb: &str, more: Attributes) {
+        let attributes = container.with(|record| {
+            let mut all = record.config.labels.clone();
+            all.insert("image".into(), record.config.image.clone());
+            all.insert("name".into(), record.short_name().to_owned());
+            all.extend(more);
+            all
+        });
+        self.events.emit(Kind::Container, verb, &container.id, attributes);
+    }
+}
