@@ -73,6 +73,7 @@ pub use stdio::Stdio;
 pub use steps::{STEPS, Step, Timing};
 pub use user::Credentials;
 
+// ANCHOR: world
 /// What the child does to the world that only it can see.
 const BUILD_WORLD: &[(Id, StepFn)] = &[
     (Id::Join, child::join),
@@ -87,6 +88,7 @@ const BUILD_WORLD: &[(Id, StepFn)] = &[
     (Id::Sysctls, child::sysctls),
     (Id::Mask, child::mask),
 ];
+// ANCHOR_END: world
 
 /// What is left to do when the world exists.
 const JOIN_WORLD: &[(Id, StepFn)] =
@@ -151,6 +153,7 @@ fn launch(
     plan.keep_open(theirs.fd(), stdio, cgroup);
     clock.mark(Id::Prepare);
 
+    // ANCHOR: clone
     let blocked = SignalsBlocked::new();
     let stone = plan.joins.by_stone;
     let flags = if stone { 0 } else { plan.joins.new };
@@ -168,6 +171,7 @@ fn launch(
     drop(blocked);
     drop(theirs);
     clock.mark(Id::Clone);
+    // ANCHOR_END: clone
 
     let mut created = Created::new(pid, pidfd, ours, plan, clock);
     if stone {

@@ -62,7 +62,12 @@ impl Plan {
         let joins = Joins::of_process(pid, pidfd);
         let root = format!("/proc/{pid}/root");
         let enters_user = joins.enters_user;
-        Plan::new(process, Path::new(&root), joins, enters_user)
+        let mut plan =
+            Plan::new(process, Path::new(&root), joins, enters_user)?;
+        let groups = std::fs::read_to_string(format!("/proc/{pid}/setgroups"));
+        plan.rights.may_set_groups =
+            !enters_user || groups.is_ok_and(|it| it.trim() == "allow");
+        Ok(plan)
     }
 
     fn new(

@@ -121,6 +121,7 @@ impl World {
         Ok(())
     }
 
+    // ANCHOR: pivot
     /// Pivot: the old root is put on top of the new one and taken away from
     /// there, with everything below it. No directory of the image is needed
     /// for it, and there is no moment at which both can be reached by path.
@@ -147,6 +148,7 @@ impl World {
         }
         chdir(c"/").during(Call::Chdir, 0)
     }
+    // ANCHOR_END: pivot
 
     /// Names: what `hostname` prints.
     pub(crate) fn set_names(&self) -> Result<(), Fault> {
