@@ -83,6 +83,7 @@ struct Group {
 }
 
 impl Cgroup {
+    // ANCHOR: create
     /// Makes the group `path` (as in `skiff/web`) and sets its limits.
     ///
     /// `path` is taken from where the engine may make groups, see
@@ -115,6 +116,7 @@ impl Cgroup {
         }
         Ok(group)
     }
+    // ANCHOR_END: create
 
     /// The group `path` that somebody made before, perhaps a daemon that is
     /// no more. Hierarchies where it does not exist are left out; a group
