@@ -53,7 +53,7 @@ use rustix::mount::{
 pub use copied_up::CopiedUp;
 pub use error::Error;
 pub use host::{Xattrs, check_host};
-pub use snapshots::{OverlaySnapshots, Usage};
+pub use snapshots::{OverlaySnapshots, Usage, Volatile};
 
 use error::{errno, kernel_log};
 

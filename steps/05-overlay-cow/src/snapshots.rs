@@ -25,6 +25,7 @@ use crate::{
     CopiedUp, Error, Options, Overlay, Xattrs, changes, check_host, copied_up,
     remove, size, unmount,
 };
+use layers::Snapshots as _;
 
 const INIT: &str = "init";
 const LOWER: &str = "lower";
@@ -302,6 +303,33 @@ impl layers::Snapshots for OverlaySnapshots {
 
     fn remove(&self, id: &str) -> layers::Result<()> {
         Ok(self.delete(id)?)
+    }
+}
+
+/// The same, but each root file system is for one use and then thrown away;
+/// see [`OverlaySnapshots::mount_volatile`]. For the builder.
+#[derive(Debug, Clone, Copy)]
+pub struct Volatile<'a>(pub &'a OverlaySnapshots);
+
+impl layers::Snapshots for Volatile<'_> {
+    fn prepare(&self, id: &str, layers: &[DiffId]) -> layers::Result<PathBuf> {
+        Ok(self.0.mount_volatile(id, layers)?)
+    }
+
+    fn changes(&self, id: &str) -> layers::Result<Vec<Change>> {
+        self.0.changes(id)
+    }
+
+    fn diff(&self, id: &str, out: &mut dyn Write) -> layers::Result<()> {
+        self.0.diff(id, out)
+    }
+
+    fn unmount(&self, id: &str) -> layers::Result<()> {
+        self.0.unmount(id)
+    }
+
+    fn remove(&self, id: &str) -> layers::Result<()> {
+        self.0.remove(id)
     }
 }
 
