@@ -356,3 +356,6 @@ pub(crate) fn attributes(path: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     found.sort();
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,24 +110,7 @@ impl<'a> Session<'a> {
             exclude: Ignore::of_patterns(&copy.exclude).map_err(failed)?,
             scratch,
         };
-        let mut paths = Vec::new();
-        for source in &copy.sources {
-            match source {
-                CopySource::Path(text) => paths.push(say(text)?),
-                CopySource::Inline(doc) => {
-                    let text = document(doc, &state.scope).map_err(failed)?;
-                    job.inline(&doc.name, &text).map_err(failed)?;
-                }
-            }
-        }
-        if job.keyword == "ADD" {
-            let (remote, local): (Vec<_>, Vec<_>) =
-                paths.into_iter().partition(|path| add::is_remote(path));
-            for url in remote {
-                job.download(&url).map_err(failed)?;
-            }
-            paths = local;
-        }
+        let paths = job.sources(&state.scope, say, failed)?;
         match &copy.from {
             _ if paths.is_empty() => {}
             None => {
@@ -227,6 +210,32 @@ fn octal(text: &str) -> std::result::Result<u32, String> {
 }
 
 impl Job<'_> {
+    /// Gets here-documents and URLs; returns the paths that are left.
+    fn sources(
+        &mut self,
+        scope: &Scope,
+        say: impl Fn(&str) -> Result<String>,
+        failed: &dyn Fn(String) -> BuildError,
+    ) -> Result<Vec<String>> {
+        let mut paths = Vec::new();
+        for source in &self.copy.sources {
+            match source {
+                CopySource::Path(text) => {
+                    let text = say(text)?;
+                    match self.keyword == "ADD" && add::is_remote(&text) {
+                        true => self.download(&text).map_err(failed)?,
+                        false => paths.push(text),
+                    }
+                }
+                CopySource::Inline(doc) => {
+                    let text = document(doc, scope).map_err(failed)?;
+                    self.inline(&doc.name, &text).map_err(failed)?;
+                }
+            }
+        }
+        Ok(paths)
+    }
+
     /// Finds paths in a tree and adds them to the sources.
     fn take(
         &mut self,

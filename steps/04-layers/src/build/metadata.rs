@@ -49,15 +49,11 @@ pub(super) fn apply(
     Ok(Some(match command {
         Command::Cmd(line) => {
             let words = command_line(config, line);
-            let said = format!("CMD {}", go_list(&words));
-            config.cmd = Some(words);
-            said
+            format!("CMD {}", go_list(config.cmd.insert(words)))
         }
         Command::Entrypoint(line) => {
             let words = command_line(config, line);
-            let said = format!("ENTRYPOINT {}", go_list(&words));
-            config.entrypoint = Some(words);
-            said
+            format!("ENTRYPOINT {}", go_list(config.entrypoint.insert(words)))
         }
         Command::Label(pairs) => label(config, &each(pairs, say)?),
         Command::Env(pairs) => env(config, &each(pairs, say)?),
@@ -70,12 +66,10 @@ pub(super) fn apply(
         Command::StopSignal(signal) => stop_signal(config, &say(signal)?)?,
         Command::Healthcheck(check) => healthcheck(config, check),
         Command::Shell(shell) => {
-            config.shell = Some(shell.clone());
-            format!("SHELL {}", go_list(shell))
+            format!("SHELL {}", go_list(config.shell.insert(shell.clone())))
         }
         Command::Onbuild(trigger) => {
-            let triggers = config.on_build.get_or_insert_default();
-            triggers.push(trigger.clone());
+            config.on_build.get_or_insert_default().push(trigger.clone());
             format!("ONBUILD {trigger}")
         }
         Command::Workdir(path) => {

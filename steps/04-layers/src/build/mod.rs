@@ -36,6 +36,7 @@ mod run_mounts;
 mod run_step;
 mod scope;
 mod session;
+mod step;
 mod tree;
 mod users;
 

@@ -240,16 +240,11 @@ impl<'a> Session<'a> {
             unreachable!()
         };
         let Some(content) = self.options.secrets.get(id) else {
-            return match required {
-                true => Err(BuildError::step(
-                    format!(
-                        "secret {id}: not found; give it to the build with \
-                         --secret id={id},src=FILE"
-                    ),
-                    &at.excerpt,
-                )),
-                false => Ok(()),
-            };
+            let message = format!(
+                "secret {id}: not found; give it to the build with --secret \
+                 id={id},src=FILE"
+            );
+            return missing(*required, message, at);
         };
         if let Some(name) = env {
             let text = String::from_utf8_lossy(content);
@@ -258,14 +253,7 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
         }
-        // In memory, where there is such a place: a secret that was never
-        // written to a disk cannot be found on it.
-        let shm = Path::new("/dev/shm");
-        let at = match shm.is_dir() {
-            true => shm,
-            false => self.builder.store.scratch(),
-        };
-        let path = self.room(lent, at)?.join("secret");
+        let path = self.room(lent, self.memory())?.join("secret");
         fs::write(&path, content).map_err(io_at("write", &path))?;
         own(&path, *mode, *uid, *gid)?;
         let target = match target {
@@ -274,6 +262,16 @@ impl<'a> Session<'a> {
         };
         lent.bind(target, path, true);
         Ok(())
+    }
+
+    /// In memory, where there is such a place: a secret that was never
+    /// written to a disk cannot be found on it.
+    fn memory(&self) -> &Path {
+        let shm = Path::new("/dev/shm");
+        match shm.is_dir() {
+            true => shm,
+            false => self.builder.store.scratch(),
+        }
     }
 
     fn agent(
@@ -285,16 +283,10 @@ impl<'a> Session<'a> {
         at: &Instruction,
     ) -> Result<()> {
         let Some(socket) = self.options.ssh.get(id) else {
-            return match required {
-                true => Err(BuildError::step(
-                    format!(
-                        "no ssh agent {id:?} was given to the build; use \
-                         --ssh {id}"
-                    ),
-                    &at.excerpt,
-                )),
-                false => Ok(()),
-            };
+            let message = format!(
+                "no ssh agent {id:?} was given to the build; use --ssh {id}"
+            );
+            return missing(required, message, at);
         };
         let target = match target.as_str() {
             "" => format!("/run/buildkit/ssh_agent.{}", lent.mounts.len()),
@@ -315,6 +307,14 @@ impl Lent<'_> {
     ) {
         let source = MountSource::Bind { path, read_only };
         self.mounts.push(RunMount { target, source });
+    }
+}
+
+/// What a mount that was not given means.
+fn missing(required: bool, message: String, at: &Instruction) -> Result<()> {
+    match required {
+        true => Err(BuildError::step(message, &at.excerpt)),
+        false => Ok(()),
     }
 }
 

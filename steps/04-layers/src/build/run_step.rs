@@ -20,15 +20,10 @@ type Result<T> = std::result::Result<T, BuildError>;
 const PATH: &str =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What a container mounts over, besides the mounts of the RUN itself.
-const MOUNT_POINTS: [&str; 6] = [
-    "/proc",
-    "/sys",
-    "/dev",
-    "/etc/resolv.conf",
-    "/etc/hosts",
-    "/etc/hostname",
-];
+/// What a container mounts over, besides the mounts of the RUN itself. Not
+/// `/proc`, `/sys` and `/dev`: empty directories belong there in any image.
+const MOUNT_POINTS: [&str; 3] =
+    ["/etc/resolv.conf", "/etc/hosts", "/etc/hostname"];
 
 impl<'a> Session<'a> {
     pub(super) fn run_step(
@@ -77,14 +72,7 @@ impl<'a> Session<'a> {
         let points = MountPoints::note(&mounted.path, &request)?;
         let id = cli_api::id::short(&request.id).to_owned();
         self.line(format!(" ---> Running in {id}\n"));
-        let events = &mut self.events;
-        let code = self.builder.runner.run(
-            &mounted.path,
-            &request,
-            &mut |stream, bytes| {
-                events(BuildEvent::Output(stream, bytes.to_vec()));
-            },
-        )?;
+        let code = self.spawn(&mounted.path, &request)?;
         points.clear()?;
         if code != 0 {
             let command = request.argv.join(" ");
@@ -94,6 +82,14 @@ impl<'a> Session<'a> {
         let layer = self.commit(&mounted)?;
         self.line(format!(" ---> Removed intermediate container {id}\n"));
         Ok(layer)
+    }
+
+    fn spawn(&mut self, rootfs: &Path, request: &RunRequest) -> Result<i32> {
+        let events = &mut self.events;
+        let mut tell = |stream, bytes: &[u8]| {
+            events(BuildEvent::Output(stream, bytes.to_vec()));
+        };
+        Ok(self.builder.runner.run(rootfs, request, &mut tell)?)
     }
 
     fn request(

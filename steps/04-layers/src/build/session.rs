@@ -2,7 +2,7 @@
 //! and what they share.
 
 use super::Builder;
-use super::cache::{Cache, CachedLayer, Inputs, Record, Trace};
+use super::cache::{Cache, Inputs, Trace};
 use super::dockerfile::{Command, Dockerfile, Excerpt, Instruction};
 use super::metadata;
 use super::options::{BuildError, BuildEvent, BuildOptions, CacheReport};
@@ -10,9 +10,7 @@ use super::plan::{Base, Plan};
 use super::scope::{BuildArgs, Scope};
 use super::tree::Tree;
 use crate::store::NewImage;
-use crate::{
-    DiffId, Digest, History, ImageConfig, ImageId, Layer, Lease, Platform,
-};
+use crate::{Digest, ImageConfig, ImageId, Lease, Platform};
 
 type Result<T> = std::result::Result<T, BuildError>;
 
@@ -51,11 +49,11 @@ pub(super) struct Session<'a> {
     pub(super) done: Vec<Option<State>>,
     /// The stage being built.
     pub(super) stage: usize,
-    step: usize,
+    pub(super) step: usize,
     /// The image that the last stage is FROM, if it is one.
     base: Option<ImageId>,
-    last: Trace,
-    trace: Trace,
+    pub(super) last: Trace,
+    pub(super) trace: Trace,
 }
 
 impl<'a> Session<'a> {
@@ -336,120 +334,6 @@ impl<'a> Session<'a> {
         self.metadata(state, instruction, format!("ARG {}", names.join(" ")))
     }
 
-    /// Looks the step up in the cache, or carries it out, and extends the
-    /// state by its result.
-    pub(super) fn step_through(
-        &mut self,
-        state: &mut State,
-        inputs: Inputs,
-        created_by: &str,
-        instruction: &Instruction,
-        work: impl FnOnce(&mut Self, &State) -> Result<Option<Layer>>,
-    ) -> Result<()> {
-        let mut inputs = inputs;
-        if let Some(epoch) = self.options.source_date_epoch {
-            // Layers made for another epoch have other times in them.
-            inputs.args.insert("SOURCE_DATE_EPOCH".into(), epoch.to_string());
-        }
-        let key = inputs.key();
-        let (record, reason) =
-            self.look_up(state, &key, &inputs, created_by)?;
-        let hit = record.is_some();
-        self.report(instruction, hit, reason);
-        self.trace.insert(self.place(), inputs);
-        let record = match record {
-            Some(record) => {
-                self.line(" ---> Using cache\n");
-                record
-            }
-            None => {
-                let layer = work(self, state)?;
-                let record = Record {
-                    instruction: instruction.text.clone(),
-                    created: self.now(),
-                    layer: layer.as_ref().map(CachedLayer::from),
-                };
-                self.cache.put(&key, &record)?;
-                record
-            }
-        };
-        state.key = key;
-        extend(&mut state.image, &record, created_by);
-        Ok(())
-    }
-
-    fn look_up(
-        &self,
-        state: &State,
-        key: &str,
-        inputs: &Inputs,
-        created_by: &str,
-    ) -> Result<(Option<Record>, String)> {
-        if self.options.no_cache {
-            return Ok((None, "the cache is off (--no-cache)".into()));
-        }
-        let known = self.cache.get(key);
-        let known = known.or_else(|| self.from_images(state, created_by));
-        Ok(match known {
-            None => (None, inputs.reason(self.last.get(&self.place()))),
-            Some(record) => match &record.layer {
-                Some(layer) if !self.has(&Layer::from(layer).diff_id)? => {
-                    (None, "its layer was removed from the store".into())
-                }
-                _ => (Some(record), String::new()),
-            },
-        })
-    }
-
-    /// Pinned first and looked for then, or it could go in between.
-    fn has(&self, layer: &DiffId) -> Result<bool> {
-        self.lease.pin(&layer.0)?;
-        Ok(self.builder.store.has_layer(layer))
-    }
-
-    /// `--cache-from`: an image whose history begins like ours and goes on
-    /// with this very step. COPY's history lines hold the fingerprint of
-    /// the files, so equal lines mean equal results.
-    fn from_images(&self, state: &State, created_by: &str) -> Option<Record> {
-        let ours = &state.image;
-        let said = |h: &History| h.created_by.clone();
-        let mine: Vec<_> = ours.history.iter().map(said).collect();
-        self.options.cache_from.iter().find_map(|name| {
-            let image = self.builder.store.resolve(name).ok()?;
-            let theirs = &image.config;
-            let same = theirs.history.len() > mine.len()
-                && theirs.rootfs.diff_ids.starts_with(&ours.rootfs.diff_ids)
-                && theirs
-                    .history
-                    .iter()
-                    .map(said)
-                    .zip(&mine)
-                    .all(|(their, mine)| their == *mine);
-            let next = theirs.history.get(mine.len()).filter(|_| same)?;
-            if next.created_by.as_deref() != Some(created_by) {
-                return None;
-            }
-            let count = ours.rootfs.diff_ids.len();
-            let layer = match next.empty_layer {
-                true => None,
-                false => theirs.rootfs.diff_ids.get(count).map(|diff_id| {
-                    let diff_id = diff_id.clone();
-                    CachedLayer::from(&Layer { diff_id, size: 0 })
-                }),
-            };
-            let created = next.created.clone().unwrap_or_default();
-            let instruction = created_by.to_owned();
-            Some(Record { instruction, created, layer })
-        })
-    }
-
-    fn report(&mut self, at: &Instruction, hit: bool, reason: String) {
-        let instruction = at.text.clone();
-        let step = self.step;
-        let report = CacheReport { step, instruction, hit, reason };
-        (self.events)(BuildEvent::Cache(report));
-    }
-
     /// `--label` is one more instruction at the end.
     fn add_labels(&mut self, state: &mut State) -> Result<()> {
         if self.options.labels.is_empty() {
@@ -535,24 +419,10 @@ impl<'a> Session<'a> {
         self.line(format!(" ---> {}\n", id.short()));
     }
 
-    fn place(&self) -> String {
+    /// Where in the file the build is, for comparing with the last one.
+    pub(super) fn place(&self) -> String {
         format!("{}/{}", self.stage, self.step)
     }
-}
-
-/// Puts a step's result on top.
-fn extend(image: &mut ImageConfig, record: &Record, created_by: &str) {
-    if let Some(layer) = &record.layer {
-        image.rootfs.diff_ids.push(Layer::from(layer).diff_id);
-    }
-    image.created = Some(record.created.clone());
-    image.history.push(History {
-        created: Some(record.created.clone()),
-        created_by: Some(created_by.to_owned()),
-        author: image.author.clone(),
-        empty_layer: record.layer.is_none(),
-        ..History::default()
-    });
 }
 
 /// The ARGs before the first FROM, and the platform ones.
