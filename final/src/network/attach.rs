@@ -383,11 +383,8 @@ impl Networks {
             live.resolver.into_iter().for_each(|it| it.stop(&runtime));
         }
         errors.extend(self.nursery.release(container).err());
-        for endpoint in gone.iter().flat_map(|it| &it.endpoints) {
-            if !self.rootless() {
-                errors.extend(lock(&self.route).delete(&endpoint.veth).err());
-            }
-            self.state().let_go(endpoint);
+        if let Some(sandbox) = &gone {
+            self.reaper.take(sandbox.endpoints.clone());
         }
         errors.extend(self.files.forget(container).err());
         if let Some(sandbox) = &gone {
@@ -473,7 +470,7 @@ impl State {
         }
     }
 
-    fn let_go(&mut self, endpoint: &Endpoint) {
+    pub(super) fn let_go(&mut self, endpoint: &Endpoint) {
         for address in endpoint.addresses() {
             let entry = (endpoint.network.clone(), address.addr());
             self.leaving.remove(&entry);

@@ -135,6 +135,9 @@ impl Networks {
         if endpoint.v6.is_some() {
             let name = &endpoint.interface;
             inside(fresh.file.as_fd(), || {
+                // A port in hairpin mode gets its own question whether the
+                // address is taken back, as if somebody else had it.
+                sysctl(&format!("ipv6/conf/{name}/accept_dad"), "0")?;
                 sysctl(&format!("ipv6/conf/{name}/disable_ipv6"), "0")
             })?;
         }
@@ -173,5 +176,23 @@ impl Networks {
             refusal(doing, it)
         })?;
         if network.icc() { Ok(()) } else { route.isolate(&endpoint.veth) }
+    }
+
+    /// Lets a container reach its own published ports through the host's
+    /// address. Mostly that needs nothing; but with br_netfilter, rewriting
+    /// happens inside the bridge, which never sends a frame back to where
+    /// it came from, unless told to.
+    pub(super) fn let_reach_itself(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<(), Error> {
+        let inside_bridge = ["iptables", "ip6tables"].iter().any(|it| {
+            read_sysctl(&format!("bridge/bridge-nf-call-{it}")).as_deref()
+                == Some("1")
+        });
+        if inside_bridge {
+            lock(&self.route).hairpin(&endpoint.veth)?;
+        }
+        Ok(())
     }
 }

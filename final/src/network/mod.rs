@@ -37,6 +37,7 @@ pub mod port_spec;
 mod ports;
 mod proxy;
 mod publish;
+mod reaper;
 mod route;
 mod state;
 mod types;
@@ -56,6 +57,7 @@ use files::HostResolver;
 use firewall::Firewall;
 use netns::Nursery;
 use proxy::Forwarder;
+use reaper::Reaper;
 use route::Route;
 use state::{Files, State};
 
@@ -71,6 +73,7 @@ pub struct Networks {
     nursery: Nursery,
     firewall: Firewall,
     route: Mutex<Route>,
+    reaper: Reaper,
     /// Sockets and tasks of the connected containers.
     live: Mutex<HashMap<String, Live>>,
     /// Held while the list of networks changes.
@@ -109,8 +112,10 @@ impl Networks {
             .build()
             .map_err(Error::io("start the threads for", "networks"))?;
         let resolver = HostResolver::read();
+        let state = names::Shared::new(state, &options, &resolver);
         let networks = Networks {
-            state: names::Shared::new(state, &options, &resolver),
+            reaper: Reaper::start(Arc::clone(&state))?,
+            state,
             nursery: Nursery::open(&options.run_dir.join("netns"))?,
             firewall: Firewall::new(table, outside),
             route: Mutex::new(Route::open()?),
@@ -191,6 +196,7 @@ impl Networks {
         if !self.state().sandboxes.is_empty() || self.options.rootless {
             return Ok(());
         }
+        self.settle();
         let mut errors: Vec<Error> =
             self.firewall.remove().err().into_iter().collect();
         for network in self.list() {
@@ -199,6 +205,11 @@ impl Networks {
             }
         }
         Error::collect(errors)
+    }
+
+    /// Returns when the links of all containers that have left are gone.
+    pub fn settle(&self) {
+        self.reaper.settle();
     }
 
     fn rootless(&self) -> bool {

@@ -270,11 +270,14 @@ impl super::Networks {
             let shared = other.endpoints.iter().find(|it| {
                 sandbox.endpoints.iter().any(|own| own.network == it.network)
             });
-            let names = &other.request;
+            let mut names = vec![alias.clone()];
+            for name in [&other.request.hostname, &other.request.name] {
+                if !names.contains(name) {
+                    names.push(name.clone());
+                }
+            }
             for address in shared.iter().flat_map(|it| hosts_of(it)) {
-                let names =
-                    format!("{alias} {} {}", names.hostname, names.name);
-                entries.push((address.to_string(), names));
+                entries.push((address.to_string(), names.join(" ")));
             }
         }
         entries

@@ -45,6 +45,7 @@ impl Networks {
         if let Some(it) = self.state().sandboxes.get_mut(id) {
             it.published.clone_from(&published);
         }
+        self.let_reach_itself(&endpoint)?;
         self.forward(id, held, &endpoint)?;
         self.firewall.publish(&forwards(&published, &endpoint))?;
         Ok(vec![])
@@ -120,6 +121,7 @@ impl Networks {
         let Some((endpoint, _)) = self.exit_of(&sandbox) else {
             return Ok(());
         };
+        self.let_reach_itself(&endpoint)?;
         self.hold_again(&sandbox);
         self.firewall.publish(&forwards(&sandbox.published, &endpoint))
     }

@@ -93,12 +93,12 @@ impl Route {
     }
 
     /// Both ends of a veth(4) pair with one message: the peer is born in
-    /// the container's namespace, with its final name, up. Making it here
-    /// and moving it there takes thirty times as long, since a move waits
-    /// for every CPU to let go of the device (synchronize_net).
+    /// the container's namespace, with its final name. Making it here and
+    /// moving it there takes thirty times as long, since a move waits for
+    /// every CPU to let go of the device (synchronize_net). The peer stays
+    /// down: at its birth it has no other end yet (ENOTCONN).
     pub(super) fn veth(&mut self, veth: &Veth<'_>) -> Result<(), Refusal> {
         let mut peer = LinkMessage::default();
-        up(&mut peer);
         peer.attributes = vec![
             LinkAttribute::IfName(veth.peer.into()),
             LinkAttribute::Address(veth.peer_mac.to_vec()),
@@ -123,17 +123,29 @@ impl Route {
     /// Keeps two bridge ports from talking to each other: both must be
     /// isolated. The bridge itself, and so the gateway, stays in reach.
     pub(super) fn isolate(&mut self, name: &str) -> Result<(), Error> {
+        self.set_port(name, InfoBridgePort::Isolated(true))
+            .map_err(|it| refusal(format!("isolate the port {name}"), it))
+    }
+
+    /// Lets a bridge send a frame back to the port it came from.
+    pub(super) fn hairpin(&mut self, name: &str) -> Result<(), Error> {
+        self.set_port(name, InfoBridgePort::HairpinMode(true)).map_err(|it| {
+            refusal(format!("let the port {name} reach itself"), it)
+        })
+    }
+
+    fn set_port(
+        &mut self,
+        name: &str,
+        setting: InfoBridgePort,
+    ) -> Result<(), Refusal> {
         let mut link = LinkMessage::default();
         link.header.index = self.index(name).unwrap_or_default();
         link.attributes = vec![LinkAttribute::LinkInfo(vec![
             LinkInfo::PortKind(InfoPortKind::Bridge),
-            LinkInfo::PortData(InfoPortData::BridgePort(vec![
-                InfoBridgePort::Isolated(true),
-            ])),
+            LinkInfo::PortData(InfoPortData::BridgePort(vec![setting])),
         ])];
-        let set = RouteNetlinkMessage::NewLink(link);
-        self.call(&[(set, ACK)])
-            .map_err(|it| refusal(format!("isolate the port {name}"), it))
+        self.call(&[(RouteNetlinkMessage::NewLink(link), ACK)])
     }
 
     pub(super) fn up(&mut self, index: u32, name: &str) -> Result<(), Error> {
@@ -158,8 +170,8 @@ impl Route {
         }
     }
 
-    /// Gives a link its addresses and, with `gateways`, the default routes,
-    /// all in one system call. What is there already is fine.
+    /// Brings a link up with its addresses and, with `gateways`, default
+    /// routes, all in one system call. What is there already is fine.
     pub(super) fn configure(
         &mut self,
         link: (u32, &str),
@@ -167,7 +179,10 @@ impl Route {
         gateways: &[IpAddr],
     ) -> Result<(), Error> {
         let (index, name) = link;
-        let mut all: Vec<(RouteNetlinkMessage, u16)> = Vec::new();
+        let mut set = LinkMessage::default();
+        set.header.index = index;
+        up(&mut set);
+        let mut all = vec![(RouteNetlinkMessage::SetLink(set), ACK)];
         for address in addresses {
             let message = new_address(index, *address);
             let message = RouteNetlinkMessage::NewAddress(message);
@@ -180,9 +195,11 @@ impl Route {
         }
         match self.call(&all) {
             Err(it) if it.errno != Errno::EXIST => {
-                let what = match addresses.get(it.nth) {
-                    Some(address) => format!("give {name} {address}"),
-                    None => format!("set the default route through {name}"),
+                let nth = it.nth.checked_sub(1);
+                let what = match nth.map(|it| addresses.get(it)) {
+                    None => format!("bring {name} up"),
+                    Some(Some(it)) => format!("give {name} {it}"),
+                    Some(None) => format!("route through {name}"),
                 };
                 Err(refusal(what, it))
             }

@@ -341,6 +341,14 @@ impl Set {
             set.number(6, value).number(7, self.key.value_length());
         }
         set.number(10, id);
+        if self.key == Key::Interface {
+            // A note for nft(8), which takes the key for a number in
+            // network order otherwise: attribute 0 of 4 bytes, and
+            // BYTEORDER_HOST_ENDIAN.
+            let mut note = vec![0, 4];
+            note.extend(1u32.to_ne_bytes());
+            set.bytes(13, &note);
+        }
         batch.push(Verb::NewSet, &set);
     }
 }

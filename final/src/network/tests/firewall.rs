@@ -42,12 +42,13 @@ fn the_rules_are_printed_as_nft_lists_them() {
         assert!(nft.status.success(), "{nft:?}");
         let nft = String::from_utf8(nft.stdout).unwrap();
         assert_eq!(sorted(&host.networks().rules()), sorted(&nft));
-        insta::with_settings!({filters => vec![
+        insta::with_settings!({prepend_module_to_snapshot => false,
+            filters => vec![
             (r"skiff[-_][0-9a-f]{6}", "skiff0"),
             (r"br-[0-9a-f]{12}", "br-ID"),
             (r"fd[0-9a-f:]+", "fdXX::"),
         ]}, {
-            insta::assert_snapshot!(host.networks().rules());
+            insta::assert_snapshot!("rules", host.networks().rules());
         });
         host.networks().leave(&id("a")).unwrap();
         let after = host.networks().rules();

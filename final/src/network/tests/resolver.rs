@@ -130,7 +130,18 @@ fn hosts_has_the_own_name_extra_hosts_and_links() {
         request.extra_hosts =
             vec!["up:host-gateway".into(), "six:2001:db8::1".into()];
         host.networks().attach(request).unwrap();
-        insta::assert_snapshot!(host.file("web", "hosts"), @"");
+        insta::assert_snapshot!(host.file("web", "hosts"), @r"
+        127.0.0.1	localhost
+        ::1	localhost ip6-localhost ip6-loopback
+        fe00::	ip6-localnet
+        ff00::	ip6-mcastprefix
+        ff02::1	ip6-allnodes
+        ff02::2	ip6-allrouters
+        172.17.0.1	up
+        2001:db8::1	six
+        172.17.0.2	database db
+        172.17.0.3	web.example.org web
+        ");
         host.networks().leave(&id("db")).unwrap();
         assert!(!host.file("web", "hosts").contains("database"));
         host.networks().leave(&id("web")).unwrap();

@@ -27,6 +27,7 @@ fn two_hundred_starts_and_stops_leave_nothing_and_share_no_address() {
                 });
             }
         });
+        host.networks().settle();
         let bridge = &host.networks().bridge;
         let after: Vec<String> =
             links().into_iter().filter(|it| it != bridge).collect();
