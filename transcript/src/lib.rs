@@ -107,7 +107,9 @@ impl<'a> Session<'a> {
     pub fn script(&self) -> String {
         let mut script = String::new();
         for step in &self.steps {
-            script.push_str(&format!("echo {MARK}\n{}", step.command));
+            // The next command may ask for the last one's status.
+            script.push_str(&format!("s=$?; echo {MARK}; (exit $s)\n"));
+            script.push_str(&step.command);
             if self.statuses == Statuses::Shown {
                 script.push_str("s=$?; [ $s = 0 ] || echo \"? $s\"\n");
             }
