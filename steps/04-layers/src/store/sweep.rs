@@ -143,6 +143,10 @@ impl Store {
             needed.insert(user.image.0.clone());
             needed.extend(user.layers.iter().map(|id| id.0.clone()));
         }
+        // Else every `rmi` would take away the stages of a build that no
+        // image names; `builder prune` forgets them first.
+        let cached = crate::build::cached_layers(self.root());
+        needed.extend(cached.into_iter().map(|layer| layer.0));
         for id in self.ids()? {
             self.reach(&self.image(&id)?, &mut needed)?;
         }
