@@ -1,8 +1,4 @@
-//! Stage 3: a process in its own world, with limits.
-//!
-//! New against stage 2: a cgroup for each container, which the process is
-//! born into and which is removed after it; the flags that set its limits;
-//! `stats`, `pause`, `unpause` and `update`.
+//! Stage 3: the same process, in a world of its own, with limits.
 
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -12,7 +8,7 @@ use std::process::ExitCode;
 use cgroups::{Cgroup, Entry, Hierarchy, LimitArgs, LimitVerbs, group_name};
 use cli_api::stage::{Ended, Inside, Run, Stage, Started, Stdio};
 use namespaces::{CgroupEntry, Created, Process, Sandbox};
-use serde_json::json;
+use serde_json::{Value, json};
 
 struct Limited {
     hierarchy: Hierarchy,
@@ -30,6 +26,8 @@ impl Stage for Limited {
         Ok(Limited { hierarchy, state: state.to_owned() })
     }
 
+    /// mkdir(2) and a few writes for the limits; then clone3(2) as before,
+    /// but into the new group.
     fn start(
         &self,
         run: &Run<LimitArgs>,
@@ -38,17 +36,21 @@ impl Stage for Limited {
         let name = group_name(&run.id);
         let limits = run.flags.limits();
         let group = Cgroup::create(&self.hierarchy, &name, &limits)?;
+        let mut sandbox = Sandbox::new("/");
+        sandbox.hostname = Some(cli_api::id::short(&run.id).to_owned());
+        let mut process = process(&run.args, &run.env);
+        process.cwd = run.start_dir();
         let created = namespaces::create(
-            &sandbox(run),
-            &process(run, &run.args),
+            &sandbox,
+            &process,
             streams(&stdio),
             way_in(&group.entry()?),
         )?;
         started(created, group)
     }
 
-    /// A further process goes into the container's group too: a limit that
-    /// `exec` could step around would be none.
+    /// setns(2) as before, into the container's group: a limit that `exec`
+    /// could step around would be none.
     fn exec(
         &self,
         inside: &Inside<LimitArgs>,
@@ -56,24 +58,27 @@ impl Stage for Limited {
         stdio: Stdio,
     ) -> anyhow::Result<Started> {
         let group = self.group(&inside.run.id)?;
+        let process = process(args, &inside.run.env);
         let created = namespaces::join(
-            i32::try_from(inside.pid)?,
-            &process(&inside.run, args),
+            inside.pid.cast_signed(),
+            &process,
             streams(&stdio),
             way_in(&group.entry()?),
         )?;
         started(created, group)
     }
 
+    /// A group outlives its processes; somebody has to rmdir(2) it.
     fn remove(&self, id: &str) -> anyhow::Result<()> {
         let group = self.group(id)?;
         group.kill()?;
         Ok(group.remove()?)
     }
 
-    fn inspect(&self, inside: &Inside<LimitArgs>) -> serde_json::Value {
+    /// Where the limits are, to be looked at, and what has been used.
+    fn inspect(&self, inside: &Inside<LimitArgs>) -> Value {
         let Ok(group) = self.group(&inside.run.id) else {
-            return json!({});
+            return Value::Null;
         };
         json!({
             "CgroupMode": self.hierarchy.mode().to_string(),
@@ -98,29 +103,12 @@ impl Limited {
     }
 }
 
-/// Opens the gate, and says how to wait for the end. The group's counter
-/// tells a process that the OOM killer took from one that `kill -9` did.
-fn started(mut created: Created, group: Cgroup) -> anyhow::Result<Started> {
-    created.start()?;
-    let pid = u32::try_from(created.pid())?;
-    let wait = move || {
-        let code = created.wait()?.code;
-        Ok(Ended { code, oom_killed: group.oom_kills()? > 0 })
-    };
-    Ok(Started { pid, wait: Box::new(wait) })
-}
-
-/// The host's own files, until there are images (step 4).
-fn sandbox(run: &Run<LimitArgs>) -> Sandbox {
-    let mut sandbox = Sandbox::new("/");
-    sandbox.hostname = Some(run.id[..12].to_owned());
-    sandbox
-}
-
-fn process(run: &Run<LimitArgs>, args: &[String]) -> Process {
-    let mut process = Process::new(args);
-    process.env.clone_from(&run.env);
-    process.cwd = run.start_dir().to_owned();
+/// The command with root's usual rights in a container.
+fn process(args: &[String], env: &[String]) -> Process {
+    let mut process = Process::new(args.iter().cloned());
+    process.env = env.to_vec();
+    // Only the finished engine has somebody who outlives the daemon.
+    process.die_with_parent = true;
     process
 }
 
@@ -132,11 +120,26 @@ fn streams(stdio: &Stdio) -> namespaces::Stdio<'_> {
     }
 }
 
+/// On v2 the process is born in the group, on v1 it is put in at once.
 fn way_in(entry: &Entry) -> CgroupEntry<'_> {
     CgroupEntry {
         into: entry.clone_into.as_ref().map(AsFd::as_fd),
         procs: &entry.procs,
     }
+}
+
+/// Opens the gate, now that the caller is ready for its end. The group's
+/// counter tells the OOM killer's work from a plain `kill -9`.
+fn started(mut created: Created, group: Cgroup) -> anyhow::Result<Started> {
+    created.start()?;
+    Ok(Started {
+        pid: created.pid().cast_unsigned(),
+        wait: Box::new(move || {
+            let exit = created.wait()?;
+            let oom_killed = group.oom_kills()? > 0;
+            Ok(Ended { code: exit.code, oom_killed })
+        }),
+    })
 }
 
 fn main() -> ExitCode {

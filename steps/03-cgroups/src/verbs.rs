@@ -6,11 +6,13 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Subcommand;
+use cli_api::stage::{Record, find_record, records};
 use cli_api::table::Table;
-use cli_api::{human, id, state};
+use cli_api::{human, id};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{Cgroup, Hierarchy, LimitArgs, PARENT};
 
@@ -39,22 +41,6 @@ pub enum LimitVerbs {
     },
 }
 
-/// What a stage writes to `containers/<id>/config.json`, as far as it
-/// matters here.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Container {
-    id: String,
-    name: String,
-    state: State,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct State {
-    status: String,
-}
-
 impl LimitVerbs {
     /// Does it. `state` is the directory in which the stage keeps its
     /// records.
@@ -67,10 +53,11 @@ impl LimitVerbs {
         state: &Path,
         out: &mut dyn Write,
     ) -> anyhow::Result<()> {
-        let running = running(state);
-        let find = |typed: &str| group_of(hierarchy, &running, typed);
+        let find = |typed: &str| group_of(hierarchy, state, typed);
         match self {
             Self::Stats => {
+                let mut running = records(state);
+                running.retain(Record::is_running);
                 write!(out, "{}", stats(hierarchy, &running)?)?;
                 return Ok(());
             }
@@ -97,37 +84,23 @@ pub fn group_name(container: &str) -> String {
     format!("{PARENT}/{container}")
 }
 
-fn running(state: &Path) -> Vec<Container> {
-    let dirs = fs::read_dir(state.join("containers"));
-    dirs.into_iter()
-        .flatten()
-        .flatten()
-        // A record that is being made or removed is not running.
-        .filter_map(|dir| {
-            state::read_json(&dir.path().join("config.json")).ok()
-        })
-        .filter(|container: &Container| container.state.status == "running")
-        .collect()
-}
-
 fn group_of(
     hierarchy: &Hierarchy,
-    running: &[Container],
+    state: &Path,
     typed: &str,
 ) -> anyhow::Result<Cgroup> {
-    let all = running.iter().map(|c| (c.id.as_str(), c.name.as_str(), c));
-    let Some(container) = id::resolve(typed, all)? else {
-        bail!("Container {typed} is not running");
-    };
-    let group = Cgroup::open(hierarchy, &group_name(&container.id));
-    group.context("cannot find its cgroup")
+    let container = find_record(state, typed)?;
+    if !container.is_running() {
+        bail!("Container {} is not running", container.id);
+    }
+    Ok(Cgroup::open(hierarchy, &group_name(&container.id))?)
 }
 
 /// One line a container, with Docker's columns. The share of a CPU takes two
 /// looks with some time between.
 fn stats(
     hierarchy: &Hierarchy,
-    running: &[Container],
+    running: &[Record<Value>],
 ) -> anyhow::Result<impl fmt::Display> {
     const BETWEEN: std::time::Duration = std::time::Duration::from_millis(200);
     let mut table = Table::new([
@@ -139,7 +112,7 @@ fn stats(
         "BLOCK I/O",
         "PIDS",
     ]);
-    let open = |c: &Container| Cgroup::open(hierarchy, &group_name(&c.id));
+    let open = |c: &Record<Value>| Cgroup::open(hierarchy, &group_name(&c.id));
     let groups: Vec<_> = running.iter().map(open).collect::<Result<_, _>>()?;
     let look = || groups.iter().map(Cgroup::stats).collect::<Vec<_>>();
     let before = look();

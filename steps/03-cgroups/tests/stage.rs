@@ -100,7 +100,7 @@ fn pause_stats_and_update_act_on_the_running_group() {
 
     let said = stage.run(&["pause", "nobody"]);
     assert_eq!(said.code, 1);
-    assert!(said.err.contains("nobody is not running"), "{said:?}");
+    assert!(said.err.contains("No such container: nobody"), "{said:?}");
 }
 
 #[test]

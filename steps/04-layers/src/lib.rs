@@ -37,6 +37,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 pub mod apply;
+pub mod archive;
 pub mod build;
 pub mod compress;
 pub mod config;
@@ -49,6 +50,8 @@ mod merged;
 pub mod platform;
 pub mod reference;
 pub mod registry;
+pub mod runner;
+pub mod stage;
 pub mod store;
 
 pub use config::{ContainerConfig, Healthcheck, History, ImageConfig};

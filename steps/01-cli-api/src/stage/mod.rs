@@ -57,6 +57,7 @@ pub(crate) mod output;
 mod place;
 mod process;
 mod record;
+mod records;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -67,6 +68,7 @@ use serde::{Deserialize, Serialize};
 
 pub use place::Place;
 pub use record::{Record, State, Status};
+pub use records::{find_record, records};
 
 /// What one stage adds to the one before it.
 ///
