@@ -24,7 +24,7 @@ const PATH_MAX: usize = 4096;
 
 /// What an entry wants to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     File,
     Directory,
     Symlink,
@@ -36,12 +36,12 @@ pub(super) enum Kind {
 
 /// One entry, its extensions already applied.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// As in the tar, not cleaned.
-    pub(super) path: Vec<u8>,
-    pub(super) kind: Kind,
+    pub(crate) path: Vec<u8>,
+    pub(crate) kind: Kind,
     /// Target of a symbolic or hard link.
-    pub(super) link: Vec<u8>,
+    pub(crate) link: Vec<u8>,
     /// Permission bits, with setuid, setgid and sticky.
     pub(super) mode: u32,
     pub(super) uid: u32,
@@ -53,7 +53,7 @@ pub(super) struct Entry {
 }
 
 /// The entries of a tar, one after another.
-pub(super) struct Entries<'a> {
+pub(crate) struct Entries<'a> {
     input: &'a mut dyn BufRead,
     limits: Limits,
     /// Bytes taken from `input`.
@@ -73,7 +73,7 @@ struct Ahead {
 }
 
 impl<'a> Entries<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         input: &'a mut dyn BufRead,
         limits: Limits,
     ) -> Entries<'a> {
@@ -82,7 +82,7 @@ impl<'a> Entries<'a> {
 
     /// The next entry; its content is then read with [`Entries::content`],
     /// and what is not read is skipped.
-    pub(super) fn next(&mut self) -> Result<Option<Entry>, TarError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>, TarError> {
         let mut ahead = Ahead::default();
         loop {
             self.skip_content()?;
@@ -111,7 +111,7 @@ impl<'a> Entries<'a> {
     }
 
     /// The next piece of the current entry's content; empty at its end.
-    pub(super) fn content(&mut self) -> Result<&[u8], TarError> {
+    pub(crate) fn content(&mut self) -> Result<&[u8], TarError> {
         if self.left == 0 {
             return Ok(&[]);
         }
@@ -125,7 +125,7 @@ impl<'a> Entries<'a> {
     }
 
     /// Says that so many bytes of [`Entries::content`] are done with.
-    pub(super) fn consume(&mut self, bytes: usize) {
+    pub(crate) fn consume(&mut self, bytes: usize) {
         self.input.consume(bytes);
         self.at += bytes as u64;
         self.left -= bytes as u64;

@@ -29,7 +29,7 @@ use std::path::Path;
 
 mod attrs;
 mod dirs;
-mod entries;
+pub(crate) mod entries;
 mod error;
 mod number;
 mod pax;

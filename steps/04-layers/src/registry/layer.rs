@@ -196,7 +196,7 @@ impl Job<'_> {
 }
 
 /// Checks a small blob that is in memory.
-pub(super) fn check(what: &str, bytes: &[u8], blob: &Descriptor) -> Result<()> {
+pub(crate) fn check(what: &str, bytes: &[u8], blob: &Descriptor) -> Result<()> {
     if bytes.len() as u64 != blob.size {
         return Err(Error::Length {
             what: what.to_owned(),

@@ -44,6 +44,7 @@ mod token;
 pub use credentials::Auth;
 pub use error::RegistryError;
 pub use hosts::RegistryConfig;
+pub(crate) use layer::check;
 pub use pull::{Pulled, pull, pull_all_tags};
 pub use push::{Pushed, push};
 

@@ -75,6 +75,11 @@ impl BlobWriter {
         self.bytes
     }
 
+    /// The digest of what was written so far.
+    pub fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
     /// Makes the blob visible under its digest, if that is the expected one,
     /// and pins it. `what` names it in the error.
     pub fn commit(

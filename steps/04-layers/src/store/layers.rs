@@ -1,6 +1,6 @@
 //! Unpacked layers: one directory each, named by the diff ID.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -97,16 +97,16 @@ impl Store {
         let record = self.layer_record(diff_id)?;
         let kept = record.blobs.iter().find(|b| self.has_blob(&b.digest));
         let Some(blob) = kept else {
-            return self.rewritten(diff_id);
+            return Ok(Box::new(BufReader::new(self.layer_tar_file(diff_id)?)));
         };
         let file = BufReader::new(self.blob(&blob.digest)?);
         let path = self.blob_path(&blob.digest);
         compress::decoder(file).map_err(io_at("read", &path))
     }
 
-    /// Writes the tar into a file without a name first: only then is it
-    /// known whether the bytes are the right ones.
-    fn rewritten(&self, diff_id: &DiffId) -> Result<Box<dyn Read + Send>> {
+    /// Writes a layer's tar anew, into a file without a name, and checks that
+    /// it is byte for byte the one that the diff ID promises.
+    pub(crate) fn layer_tar_file(&self, diff_id: &DiffId) -> Result<File> {
         let scratch = self.scratch();
         let mut file = tempfile::tempfile_in(scratch)
             .map_err(io_at("make a file in", scratch))?;
@@ -125,7 +125,7 @@ impl Store {
             });
         }
         rewind(&mut file).map_err(io_at("rewind a file in", scratch))?;
-        Ok(Box::new(BufReader::new(file)))
+        Ok(file)
     }
 
     /// What the store knows of a layer.
