@@ -167,17 +167,10 @@ async fn create(
     .await
 }
 
-async fn load(
-    State(engine): Shared,
-    Params(query): Pairs,
-    body: Body,
-) -> Result<Response, ApiError> {
-    let quiet = Query(query).flag("quiet");
+async fn load(State(engine): Shared, body: Body) -> Result<Response, ApiError> {
     let tar = streams::upload(body);
-    streams::lines(engine, move |engine, progress| {
-        engine.load(tar, quiet, progress)
-    })
-    .await
+    streams::lines(engine, move |engine, progress| engine.load(tar, progress))
+        .await
 }
 
 async fn save(

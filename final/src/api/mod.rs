@@ -5,12 +5,16 @@
 //! by [`cli_api::server`], around all of them.
 
 pub mod attach;
+pub mod build;
+pub mod commit;
 pub mod containers;
 pub mod detach;
 pub mod events;
 pub mod exec;
 pub mod follow;
+pub mod images;
 pub mod lifecycle;
+mod streams;
 pub mod swarm;
 pub mod system;
 pub mod volumes;
@@ -34,6 +38,9 @@ pub fn router(engine: Arc<Engine>) -> Router {
         .merge(stream_routes())
         .merge(system_routes())
         .merge(swarm::routes())
+        .merge(images::routes())
+        .merge(build::routes())
+        .merge(commit::routes())
         .method_not_allowed_fallback(async || {
             ApiError::new(StatusCode::NOT_FOUND, "page not found")
         })

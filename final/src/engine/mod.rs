@@ -10,12 +10,17 @@
 //! Everything below is synchronous: system calls and files. The API calls it
 //! on tokio's threads for blocking work, so a verb reads top to bottom.
 
+pub mod build;
+pub mod catalogue;
+pub mod commit;
 pub mod config;
 pub mod containers;
 pub mod daemon;
 pub mod error;
 pub mod events;
 pub mod filters;
+pub mod images;
+pub mod progress;
 pub mod system;
 pub mod volumes;
 

@@ -1,0 +1,35 @@
+//! The build context: a tar from the client becomes a directory.
+
+use std::io::{BufReader, Read};
+
+use layers::{Store, apply, compress};
+use tempfile::TempDir;
+
+use crate::engine::error::{Error, Result};
+
+/// Unpacks what a client has sent, compressed or not. The directory goes
+/// with the value. It lies in the data root and not in `/tmp`, which is
+/// memory on many machines and may be smaller than a context.
+///
+/// # Errors
+/// [`Error::Invalid`] if it is no tar, or one that tries to get out.
+pub fn receive(store: &Store, body: impl Read + Send) -> Result<TempDir> {
+    let scratch = store.scratch();
+    let dir = tempfile::Builder::new()
+        .prefix("context-")
+        .tempdir_in(scratch)
+        .map_err(Error::io("make a directory in", scratch))?;
+    let bad = |cause: &dyn std::fmt::Display| {
+        Error::Invalid(format!("cannot read the build context: {cause}"))
+    };
+    let tar = compress::decoder(BufReader::new(body)).map_err(|e| bad(&e))?;
+    // Unpacked like a layer: the same hostile tars come this way, and every
+    // path is resolved inside of the directory.
+    let options = apply::Options::for_this_user();
+    let mut tar = BufReader::new(tar);
+    apply::apply(dir.path(), &mut tar, &options).map_err(|e| bad(&e))?;
+    // The client sends to the end, and would be confused by an answer that
+    // comes before.
+    std::io::copy(&mut tar, &mut std::io::sink()).map_err(|e| bad(&e))?;
+    Ok(dir)
+}

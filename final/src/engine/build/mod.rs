@@ -1,0 +1,172 @@
+//! `docker build`: step 4's builder with this engine's parts, talking to the
+//! client as Docker's classic builder does.
+
+mod context;
+mod run;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use layers::build::{BuildError, BuildEvent, BuildOptions, Builder};
+use layers::{ImageId, Reference, Stream};
+use serde::Serialize;
+use serde_json::json;
+
+use super::Engine;
+use super::error::{Error, Result};
+use super::images::auth::Logins;
+use super::images::pull::{self, Source};
+use super::progress::Progress;
+
+pub use context::receive;
+pub use run::{RunLimits, Runner, sweep};
+
+/// What `POST /build` asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// For the builder.
+    pub options: BuildOptions,
+    /// Only the ID in the end (`-q`).
+    pub quiet: bool,
+    /// Say for every step why the cache was not used (`--explain`).
+    pub explain: bool,
+    /// For every RUN.
+    pub limits: RunLimits,
+    /// For base images, by registry.
+    pub logins: Logins,
+}
+
+/// What `builder prune` freed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CachePruned {
+    /// Keys of the steps that are forgotten.
+    pub caches_deleted: Vec<String>,
+    /// In bytes.
+    pub space_reclaimed: u64,
+}
+
+impl Engine {
+    /// Builds an image from the files in `context`. A failure of the build
+    /// is told to the client in the stream, as Docker does.
+    ///
+    /// # Errors
+    /// None of the build; only that the request cannot be begun.
+    pub fn build(
+        self: &Arc<Self>,
+        context: &Path,
+        request: &Request,
+        progress: &Progress,
+    ) -> Result<()> {
+        let runner = Runner::new(self, request.limits.clone());
+        let source = Source { engine: self, logins: &request.logins };
+        let snapshots = overlay_cow::Volatile(&self.snapshots);
+        let builder = Builder {
+            store: &self.store,
+            snapshots: &snapshots,
+            runner: &runner,
+            images: &source,
+        };
+        let mut teller = Teller { progress, request };
+        let built = builder
+            .build(context, &request.options, &mut |event| teller.tell(event));
+        match built {
+            Ok(id) => self.built(&id, request, progress),
+            Err(error) => failed(&error, progress),
+        }
+        Ok(())
+    }
+
+    fn built(&self, id: &ImageId, request: &Request, progress: &Progress) {
+        for tag in &request.options.tags {
+            let tag = tag.clone().or_latest();
+            self.tell_image("tag", id, &tag.familiar());
+        }
+        if request.quiet {
+            progress.stream(&format!("{id}\n"));
+        }
+    }
+
+    /// Forgets the build cache.
+    ///
+    /// # Errors
+    /// A file that cannot be removed.
+    pub fn prune_build_cache(&self) -> Result<CachePruned> {
+        let caches_deleted = layers::build::prune_cache(self.store.root())?;
+        let swept = self.store.sweep(&|| self.image_users())?;
+        Ok(CachePruned { caches_deleted, space_reclaimed: swept.bytes })
+    }
+}
+
+/// Docker shows only the sentence; the excerpt of the Dockerfile that ours
+/// ends with goes into the stream before it.
+fn failed(error: &BuildError, progress: &Progress) {
+    let text = error.to_string();
+    let (sentence, excerpt) = text.split_once('\n').unwrap_or((&text, ""));
+    if !excerpt.is_empty() {
+        progress.stream(&format!("{excerpt}\n"));
+    }
+    progress.error(sentence, Some(error.code()));
+}
+
+/// Turns the builder's events into lines.
+struct Teller<'a> {
+    progress: &'a Progress,
+    request: &'a Request,
+}
+
+impl Teller<'_> {
+    fn tell(&mut self, event: BuildEvent) {
+        let quiet = self.request.quiet;
+        match event {
+            BuildEvent::Image(id) if !quiet => {
+                self.progress.aux(&json!({ "ID": id }));
+            }
+            BuildEvent::Line(text) if !quiet => self.progress.stream(&text),
+            BuildEvent::Output(stream, bytes) if !quiet => {
+                let text = String::from_utf8_lossy(&bytes);
+                match stream {
+                    Stream::Stdout => self.progress.stream(&text),
+                    // In red, as the classic builder has always had it.
+                    Stream::Stderr => {
+                        self.progress.stream(&format!("\x1b[91m{text}\x1b[0m"))
+                    }
+                }
+            }
+            BuildEvent::Pull(step) if !quiet => {
+                pull::tell(self.progress, &step);
+            }
+            BuildEvent::Cache(report) if self.request.explain && !quiet => {
+                let verdict = match report.hit {
+                    true => "HIT".to_owned(),
+                    false => format!("MISS: {}", report.reason),
+                };
+                self.progress.stream(&format!(" ---> {verdict}\n"));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The tags of a build, checked before anything is done.
+///
+/// # Errors
+/// [`Error::Invalid`] in Docker's words.
+pub fn tags(names: &[String]) -> Result<Vec<Reference>> {
+    let parse = |name: &String| {
+        let reference: Reference = name.parse().map_err(
+            |error: layers::reference::ReferenceError| {
+                Error::Invalid(format!(
+                    "invalid argument {name:?} for \"-t, --tag\": {error}"
+                ))
+            },
+        )?;
+        if reference.digest().is_some() {
+            return Err(Error::Invalid(
+                "build tag cannot contain a digest".to_owned(),
+            ));
+        }
+        Ok(reference)
+    };
+    names.iter().filter(|name| !name.is_empty()).map(parse).collect()
+}

@@ -1,0 +1,140 @@
+//! `docker commit`: what a container has written becomes one more layer.
+
+use std::io::{BufReader, BufWriter, Write};
+
+use jiff::Timestamp;
+use layers::config::ContainerConfig;
+use layers::store::NewImage;
+use layers::{History, ImageConfig, ImageId, Layer, Lease, Platform};
+
+use super::Engine;
+use super::containers::record::Record;
+use super::containers::state::Status;
+use super::error::{Error, Result};
+use super::images::named;
+
+/// What `POST /commit` asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Name of the image, or empty.
+    pub repo: String,
+    /// Tag, or empty.
+    pub tag: String,
+    /// Who.
+    pub author: String,
+    /// Why.
+    pub comment: String,
+    /// Edits of the config, each a line of a Dockerfile.
+    pub changes: Vec<String>,
+    /// Hold the container still meanwhile.
+    pub pause: bool,
+    /// A config that replaces the container's own.
+    pub config: Option<ContainerConfig>,
+}
+
+impl Engine {
+    /// Makes an image of a container.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] without such a container, [`Error::Invalid`] for
+    /// a name or a change that makes no sense.
+    pub fn commit(&self, name: &str, request: &Request) -> Result<ImageId> {
+        let container = self.containers.find(name)?;
+        let target = match request.repo.as_str() {
+            "" => None,
+            repo => Some(named(repo, &request.tag)?),
+        };
+        let record = container.record();
+        let config = edited(&record, request)?;
+        let lease = self.store.lease()?;
+        let running = record.state.status == Status::Running;
+        if request.pause && running {
+            self.pause(&container.id)?;
+        }
+        let layer = self.layer_of(&container.id, &lease);
+        if request.pause && running {
+            self.unpause(&container.id)?;
+        }
+        let image = self.committed(&record, request, config, &layer?)?;
+        let parent = record.image.parse().ok();
+        let known = NewImage { parent, ..NewImage::default() };
+        let id = self.store.put_image(&lease, &image.to_bytes(), known)?;
+        if let Some(target) = &target {
+            self.store.tag(target, &id)?;
+        }
+        let comment = target.map_or(String::new(), |it| it.familiar());
+        let mut attributes = super::events::Attributes::new();
+        attributes.insert("comment".to_owned(), request.comment.clone());
+        attributes.insert("imageID".to_owned(), id.to_string());
+        attributes.insert("imageRef".to_owned(), comment);
+        self.tell(&container, "commit", attributes);
+        Ok(id)
+    }
+
+    /// The container's changes as a layer in the store. The tar is written
+    /// and read at the same time and never lies on the disk.
+    fn layer_of(&self, id: &str, lease: &Lease) -> Result<Layer> {
+        let (reader, writer) = std::io::pipe().map_err(Error::internal)?;
+        std::thread::scope(|scope| {
+            let packing = scope.spawn(move || {
+                let mut writer = BufWriter::with_capacity(1 << 16, writer);
+                let packed = self.snapshots.pack(id, &mut writer);
+                packed.map_err(|error| error.to_string()).and_then(|()| {
+                    writer.flush().map_err(|error| error.to_string())
+                })
+            });
+            let reader = BufReader::with_capacity(1 << 16, reader);
+            let added = self.store.add_layer(lease, reader, false);
+            // When the packing failed, the tar ended too early, and the
+            // reader's error is only a consequence.
+            match packing.join() {
+                Ok(Ok(())) => Ok(added?),
+                Ok(Err(error)) => Err(Error::Internal(error)),
+                Err(_) => Err(Error::internal("the packing died")),
+            }
+        })
+    }
+
+    fn committed(
+        &self,
+        record: &Record,
+        request: &Request,
+        config: ContainerConfig,
+        layer: &Layer,
+    ) -> Result<ImageConfig> {
+        let base = record.image.parse::<ImageId>().ok();
+        let mut image = match base.map(|id| self.store.image(&id)) {
+            Some(Ok(image)) => image.config,
+            // The image was forced away; its layers are still here.
+            _ => {
+                let mut image = ImageConfig::scratch(&Platform::host());
+                image.rootfs.diff_ids.clone_from(&record.own.layers);
+                image
+            }
+        };
+        let now = Timestamp::now().to_string();
+        let text = |text: &String| Some(text.clone()).filter(|t| !t.is_empty());
+        image.rootfs.diff_ids.push(layer.diff_id.clone());
+        image.config = config;
+        image.created = Some(now.clone());
+        image.author = text(&request.author).or(image.author);
+        image.history.push(History {
+            created: Some(now),
+            created_by: Some(record.config.argv().join(" ")),
+            author: text(&request.author),
+            comment: text(&request.comment),
+            ..History::default()
+        });
+        Ok(image)
+    }
+}
+
+/// The container's config, as an image has it, with the changes made.
+fn edited(record: &Record, request: &Request) -> Result<ContainerConfig> {
+    let own = || record.config.to_image();
+    let mut config = request.config.clone().unwrap_or_else(own);
+    for change in &request.changes {
+        layers::build::change(&mut config, change).map_err(Error::Invalid)?;
+    }
+    Ok(config)
+}

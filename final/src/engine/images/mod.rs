@@ -1,0 +1,202 @@
+//! Images, as the API talks about them. How they are kept, fetched and
+//! removed is step 4's; here are Docker's views and words for it.
+
+pub mod auth;
+pub mod inspect;
+pub mod list;
+pub mod pull;
+pub mod push;
+pub mod transfer;
+
+use layers::store::{RemoveOptions, Removed, User};
+use layers::{Image, ImageId, Reference};
+use serde::Serialize;
+
+use super::Engine;
+use super::error::{Error, Result};
+use super::events::{Attributes, Kind};
+use super::filters::Filters;
+
+impl From<layers::Error> for Error {
+    fn from(error: layers::Error) -> Error {
+        use layers::Error as E;
+        let text = error.to_string();
+        match error {
+            E::NoSuchImage(_) | E::NoSuchBlob(_) => Error::NotFound(text),
+            E::Reference(_)
+            | E::Digest(_)
+            | E::Platform(_)
+            | E::Ambiguous { .. } => Error::Invalid(text),
+            E::Conflict(_) => Error::Conflict(text),
+            E::Registry(error) => auth::refusal(&error),
+            _ => Error::Internal(text),
+        }
+    }
+}
+
+/// One line of the answer to `rmi` and `image prune`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Gone {
+    /// A name was taken away.
+    Untagged(String),
+    /// An image or a layer was removed.
+    Deleted(String),
+}
+
+/// What `image prune` freed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Pruned {
+    /// Names and images that are gone; `null` for none, as in Docker.
+    pub images_deleted: Option<Vec<Gone>>,
+    /// In bytes.
+    pub space_reclaimed: u64,
+}
+
+impl Engine {
+    /// Finds an image by name or ID.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] in the words that the docker command looks for.
+    pub fn image(&self, name: &str) -> Result<Image> {
+        Ok(self.store.resolve(name)?)
+    }
+
+    /// `docker tag`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if `repo` and `tag` make no name.
+    pub fn tag(&self, image: &str, repo: &str, tag: &str) -> Result<()> {
+        let image = self.image(image)?;
+        let reference = named(repo, tag)?;
+        self.store.tag(&reference, &image.id)?;
+        self.tell_image("tag", &image.id, &reference.familiar());
+        Ok(())
+    }
+
+    /// `docker rmi`.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] with Docker's reason, such as a container that
+    /// uses the image.
+    pub fn remove_image(
+        &self,
+        name: &str,
+        force: bool,
+        prune: bool,
+    ) -> Result<Vec<Gone>> {
+        let id = self.image(name)?.id;
+        let options = RemoveOptions { force, parents: prune };
+        let lines = self.store.remove(name, options, &|| self.image_users())?;
+        Ok(self.tell_gone(&id, lines))
+    }
+
+    /// `docker image prune`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a filter that makes no sense.
+    pub fn prune_images(&self, filters: &Filters) -> Result<Pruned> {
+        let all = filters.flag("dangling")? == Some(false);
+        let until = list::until(filters)?;
+        let chosen = |image: &Image| {
+            let labels = image.config.config.labels.clone();
+            let old = until
+                .is_none_or(|until| list::created(image) < until.as_second());
+            old && filters.labels(&labels.unwrap_or_default())
+        };
+        let users = || self.image_users();
+        let (lines, bytes) = self.store.prune(all, &chosen, &users)?;
+        let mut gone = Vec::new();
+        for line in lines {
+            let id = match &line {
+                Removed::Untagged(name) | Removed::Deleted(name) => {
+                    name.clone()
+                }
+            };
+            gone.extend(self.tell_lines(&id, vec![line]));
+        }
+        let attributes = [("reclaimed".to_owned(), bytes.to_string())];
+        self.events.emit(Kind::Image, "prune", "", attributes.into());
+        Ok(Pruned {
+            images_deleted: Some(gone).filter(|gone| !gone.is_empty()),
+            space_reclaimed: bytes,
+        })
+    }
+
+    /// What the containers need of the store, whether they run or not.
+    pub fn image_users(&self) -> Vec<User> {
+        let user = |container: std::sync::Arc<super::containers::Container>| {
+            container.with(|record| {
+                Some(User {
+                    container: record.id.clone(),
+                    running: record.state.status.is_up(),
+                    image: record.image.parse().ok()?,
+                    layers: record.own.layers.clone(),
+                })
+            })
+        };
+        self.containers.all().into_iter().filter_map(user).collect()
+    }
+
+    /// How many containers were made from an image; −1 is "not counted".
+    pub(crate) fn containers_of(&self, id: &ImageId) -> i64 {
+        let users = self.image_users();
+        let count = users.iter().filter(|user| user.image == *id).count();
+        i64::try_from(count).unwrap_or(i64::MAX)
+    }
+
+    fn tell_gone(&self, id: &ImageId, lines: Vec<Removed>) -> Vec<Gone> {
+        self.tell_lines(id.as_str(), lines)
+    }
+
+    fn tell_lines(&self, id: &str, lines: Vec<Removed>) -> Vec<Gone> {
+        let tell = |action: &str, name: &str| {
+            let attributes = [("name".to_owned(), name.to_owned())];
+            self.events.emit(Kind::Image, action, id, attributes.into());
+        };
+        lines
+            .into_iter()
+            .map(|line| match line {
+                Removed::Untagged(name) => {
+                    tell("untag", id);
+                    Gone::Untagged(name)
+                }
+                Removed::Deleted(name) => {
+                    // Layers are told in the answer, but are no images.
+                    if name == id {
+                        tell("delete", id);
+                    }
+                    Gone::Deleted(name)
+                }
+            })
+            .collect()
+    }
+
+    /// An event about an image, with its labels, as Docker does it.
+    pub(crate) fn tell_image(&self, action: &str, id: &ImageId, name: &str) {
+        let mut attributes = self
+            .store
+            .image(id)
+            .ok()
+            .and_then(|image| image.config.config.labels)
+            .unwrap_or_default();
+        attributes.insert("name".to_owned(), name.to_owned());
+        let attributes: Attributes = attributes;
+        self.events.emit(Kind::Image, action, id.as_str(), attributes);
+    }
+}
+
+/// A name from the two parameters that clients send. A digest comes as the
+/// tag, too.
+pub(crate) fn named(repo: &str, tag: &str) -> Result<Reference> {
+    let text = match tag {
+        "" => repo.to_owned(),
+        digest if digest.contains(':') => format!("{repo}@{digest}"),
+        tag => format!("{repo}:{tag}"),
+    };
+    let reference: Reference =
+        text.parse().map_err(|error: layers::reference::ReferenceError| {
+            Error::Invalid(error.to_string())
+        })?;
+    Ok(reference.or_latest())
+}

@@ -1,0 +1,227 @@
+//! `docker pull`: from a registry, or else from this machine.
+
+use std::sync::Arc;
+
+use layers::registry::{
+    self, Cancel, Progress as Step, PullOptions, Pulled, RegistryConfig,
+};
+use layers::{ImageId, ImageSource, Platform, Reference};
+
+use super::auth::{Auth, Logins};
+use crate::engine::Engine;
+use crate::engine::build::Runner;
+use crate::engine::catalogue::{self, Kitchen};
+use crate::engine::config::Settings;
+use crate::engine::error::{Error, Result};
+use crate::engine::events::{Kind, attributes};
+use crate::engine::progress::Progress;
+
+/// What `POST /images/create?fromImage=` asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The repository, perhaps with a tag.
+    pub image: String,
+    /// Tag or digest; empty and no tag in `image` means all tags.
+    pub tag: String,
+    /// Which image of an index.
+    pub platform: Option<Platform>,
+    /// Who asks.
+    pub auth: Option<Auth>,
+    /// Whether the offline catalogue may step in.
+    pub offline: bool,
+}
+
+impl Engine {
+    /// Pulls an image, telling how it goes.
+    ///
+    /// # Errors
+    /// In the registry's words.
+    pub fn pull(
+        self: &Arc<Self>,
+        request: &Request,
+        progress: &Progress,
+    ) -> Result<()> {
+        let named = super::named(&request.image, &request.tag)?;
+        let typed: Reference = request.image.parse().map_err(
+            |error: layers::reference::ReferenceError| {
+                Error::Invalid(error.to_string())
+            },
+        )?;
+        let every = request.tag.is_empty()
+            && typed.tag().is_none()
+            && typed.digest().is_none();
+        let options =
+            self.pull_options(request.platform.clone(), request.auth.clone());
+        let cancel = options.cancel.clone();
+        let report = |step: Step| {
+            if progress.gone() {
+                cancel.cancel();
+            }
+            tell(progress, &step);
+        };
+        if every {
+            let repository = typed.repository();
+            let pulled = registry::pull_all_tags(
+                &self.store,
+                &repository,
+                &options,
+                &report,
+            )?;
+            for image in pulled {
+                self.pulled(&image.image, &repository.familiar());
+            }
+            return Ok(());
+        }
+        let id = self.obtain(&named, &options, request.offline, &report)?;
+        self.pulled(&id, &named.familiar());
+        Ok(())
+    }
+
+    fn pulled(&self, id: &ImageId, name: &str) {
+        let labels = self.store.image(id).ok();
+        let mut all = labels
+            .and_then(|image| image.config.config.labels)
+            .unwrap_or_default();
+        all.extend(attributes([("name", name)]));
+        self.events.emit(Kind::Image, "pull", name, all);
+    }
+
+    /// From the registry; when nobody answers there, or nobody has patience
+    /// with us any more, from the offline catalogue.
+    fn obtain(
+        self: &Arc<Self>,
+        reference: &Reference,
+        options: &PullOptions,
+        offline: bool,
+        report: &(dyn Fn(Step) + Sync),
+    ) -> Result<ImageId> {
+        let error =
+            match registry::pull(&self.store, reference, options, report) {
+                Ok(Pulled { image, .. }) => return Ok(image),
+                Err(error) => error,
+            };
+        let layers::Error::Registry(outage) = &error else {
+            return Err(error.into());
+        };
+        if !outage.is_outage() || !offline || !self.config.offline_allowed() {
+            return Err(error.into());
+        }
+        let here = Platform::host();
+        let fits = |wanted: &Platform| here.suits(wanted).is_some();
+        let Some(recipe) = catalogue::find(reference)
+            .filter(|_| options.platform.as_ref().is_none_or(fits))
+        else {
+            return Err(error.into());
+        };
+        let name = reference.familiar();
+        report(Step::line(format!("{error}")));
+        report(Step::line(format!(
+            "Making {name} from this machine's own packages instead (offline \
+             catalogue; --offline=never forbids it)"
+        )));
+        let runner = Runner::new(self, Default::default());
+        let snapshots = overlay_cow::Volatile(&self.snapshots);
+        let kitchen = Kitchen {
+            store: &self.store,
+            snapshots: &snapshots,
+            runner: &runner,
+        };
+        let id = recipe
+            .build(&kitchen, reference, &mut |line| report(Step::line(line)))
+            .map_err(Error::internal)?;
+        report(Step::line(format!("Status: Made {name} offline")));
+        Ok(id)
+    }
+
+    /// How this daemon pulls and pushes.
+    pub(crate) fn pull_options(
+        &self,
+        platform: Option<Platform>,
+        auth: Option<Auth>,
+    ) -> PullOptions {
+        let usual = PullOptions::default();
+        PullOptions {
+            platform,
+            auth,
+            config: self.config.registries(),
+            concurrent: self
+                .config
+                .max_concurrent_downloads
+                .unwrap_or(usual.concurrent),
+            cancel: Cancel::default(),
+            ..usual
+        }
+    }
+}
+
+impl Settings {
+    /// Mirrors, and who may be spoken to without TLS.
+    fn registries(&self) -> RegistryConfig {
+        RegistryConfig {
+            mirrors: self.registry_mirrors.clone(),
+            insecure: self.insecure_registries.clone(),
+            ..RegistryConfig::default()
+        }
+    }
+
+    /// Whether the offline catalogue may step in.
+    fn offline_allowed(&self) -> bool {
+        self.offline.as_deref() != Some("never")
+    }
+}
+
+/// One step as a line.
+pub fn tell(progress: &Progress, step: &Step) {
+    match step.bytes {
+        Some((current, total)) => {
+            progress.bar(&step.id, &step.status, current, total);
+        }
+        None => progress.about(&step.id, &step.status),
+    }
+}
+
+/// Where a build gets its base images.
+#[derive(Debug)]
+pub struct Source<'a> {
+    /// Pulls.
+    pub engine: &'a Arc<Engine>,
+    /// Who asks, by registry.
+    pub logins: &'a Logins,
+}
+
+impl ImageSource for Source<'_> {
+    fn fetch(
+        &self,
+        reference: &Reference,
+        platform: Option<&Platform>,
+        always: bool,
+        progress: &(dyn Fn(Step) + Sync),
+    ) -> layers::Result<ImageId> {
+        if !always && let Ok(image) = self.here(reference, platform) {
+            return Ok(image);
+        }
+        let auth = self.logins.of(reference.domain());
+        let options = self.engine.pull_options(platform.cloned(), auth);
+        self.engine
+            .obtain(reference, &options, !always, progress)
+            .map_err(|error| layers::Error::Elsewhere(Box::new(error)))
+    }
+}
+
+impl Source<'_> {
+    /// An image that is here, if it is for the right machine.
+    fn here(
+        &self,
+        reference: &Reference,
+        platform: Option<&Platform>,
+    ) -> layers::Result<ImageId> {
+        let name = reference.to_string();
+        let image = self.engine.store.resolve(&name)?;
+        let fits = platform
+            .is_none_or(|it| image.config.platform().suits(it).is_some());
+        match fits {
+            true => Ok(image.id),
+            false => Err(layers::Error::NoSuchImage(name)),
+        }
+    }
+}

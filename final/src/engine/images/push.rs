@@ -1,0 +1,106 @@
+//! `docker push`.
+
+use std::sync::Arc;
+
+use layers::Reference;
+use layers::registry::{self, Progress as Step};
+use serde_json::json;
+
+use super::auth::Auth;
+use crate::engine::Engine;
+use crate::engine::error::{Error, Result};
+use crate::engine::events::{Kind, attributes};
+use crate::engine::progress::Progress;
+
+/// What `POST /images/NAME/push` asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The repository.
+    pub name: String,
+    /// Which tag; empty for all that are here.
+    pub tag: String,
+    /// Who asks.
+    pub auth: Option<Auth>,
+}
+
+impl Engine {
+    /// Pushes an image, telling how it goes.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] in Docker's words when no image has the name;
+    /// later the registry's words.
+    pub fn push(
+        self: &Arc<Self>,
+        request: &Request,
+        progress: &Progress,
+    ) -> Result<()> {
+        let options = self.pull_options(None, request.auth.clone());
+        for reference in self.push_targets(request)? {
+            let cancel = options.cancel.clone();
+            let report = |step: Step| {
+                if progress.gone() {
+                    cancel.cancel();
+                }
+                super::pull::tell(progress, &step);
+            };
+            let pushed =
+                registry::push(&self.store, &reference, &options, &report)?;
+            progress.send(&json!({
+                "progressDetail": {},
+                "aux": {
+                    "Tag": pushed.tag,
+                    "Digest": pushed.digest,
+                    "Size": pushed.size,
+                },
+            }));
+            let name = reference.familiar();
+            let said =
+                attributes([("name", reference.familiar_name().as_str())]);
+            self.events.emit(Kind::Image, "push", &name, said);
+        }
+        Ok(())
+    }
+
+    /// One tag, or all tags of the repository.
+    fn push_targets(&self, request: &Request) -> Result<Vec<Reference>> {
+        let parse = |text: &str| {
+            text.parse::<Reference>()
+                .map_err(|error| Error::Invalid(error.to_string()))
+        };
+        let typed = parse(&request.name)?;
+        let tag = match request.tag.as_str() {
+            "" => typed.tag().map(str::to_owned),
+            tag => Some(tag.to_owned()),
+        };
+        let mut targets = Vec::new();
+        if let Some(tag) = tag {
+            let reference =
+                super::named(&typed.repository().to_string(), &tag)?;
+            let image = self.store.resolve(&reference.to_string());
+            image.map_err(|_| absent(&reference))?;
+            return Ok(vec![reference]);
+        }
+        for image in self.store.list()? {
+            for name in self.store.names(&image.id)?.tags {
+                let reference = parse(&name)?;
+                if reference.repository() == typed.repository() {
+                    targets.push(reference);
+                }
+            }
+        }
+        match targets.is_empty() {
+            true => Err(absent(&typed)),
+            false => Ok(targets),
+        }
+    }
+}
+
+fn absent(reference: &Reference) -> Error {
+    let name = reference.familiar();
+    Error::NotFound(match reference.tag() {
+        Some(_) => format!("tag does not exist: {name}"),
+        None => {
+            format!("An image does not exist locally with the tag: {name}")
+        }
+    })
+}

@@ -1,0 +1,133 @@
+//! Images as files: `save`, `load` and `import`.
+
+use std::io::{Read, Write};
+
+use jiff::Timestamp;
+use layers::store::NewImage;
+use layers::{History, ImageConfig, Platform, archive};
+
+use super::named;
+use crate::engine::Engine;
+use crate::engine::error::{Error, Result};
+use crate::engine::events::{Kind, attributes};
+use crate::engine::progress::Progress;
+
+/// What `docker import` asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Import {
+    /// `-` for the body of the request, or a URL.
+    pub source: String,
+    /// Name of the image, or empty.
+    pub repo: String,
+    /// Tag, or empty.
+    pub tag: String,
+    /// A note.
+    pub message: String,
+    /// Edits of the config, each a line of a Dockerfile.
+    pub changes: Vec<String>,
+    /// What the files are for; by default this machine.
+    pub platform: Option<Platform>,
+}
+
+impl Engine {
+    /// Writes images as a tar that `docker load` and every OCI tool reads.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] before anything is written.
+    pub fn save(&self, names: &[String], out: &mut dyn Write) -> Result<()> {
+        if names.is_empty() {
+            return Err(Error::Invalid("no images given to save".to_owned()));
+        }
+        let mut ids = Vec::new();
+        for name in names {
+            ids.push((self.image(name)?.id, name));
+        }
+        let list: Vec<&str> = names.iter().map(String::as_str).collect();
+        archive::save(&self.store, &list, out)?;
+        for (id, name) in ids {
+            self.tell_image("save", &id, name);
+        }
+        Ok(())
+    }
+
+    /// Takes images in from such a tar.
+    ///
+    /// # Errors
+    /// What is wrong with the tar; images before the bad one stay.
+    pub fn load(
+        &self,
+        tar: impl Read + Send,
+        progress: &Progress,
+    ) -> Result<()> {
+        for loaded in archive::load(&self.store, tar)? {
+            let id = &loaded.image;
+            for name in &loaded.names {
+                progress.stream(&format!("Loaded image: {name}\n"));
+                self.tell_image("load", id, &name.to_string());
+            }
+            if loaded.names.is_empty() {
+                progress.stream(&format!("Loaded image ID: {id}\n"));
+                self.tell_image("load", id, id.as_str());
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes an image of one layer from a tar of a root file system.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a name or a change that makes no sense,
+    /// [`Error::Unsupported`] for a source that is no upload.
+    pub fn import(
+        &self,
+        request: &Import,
+        tar: impl Read + Send,
+        progress: &Progress,
+    ) -> Result<()> {
+        if request.source != "-" {
+            return Err(Error::Unsupported(format!(
+                "import from {:?} is not supported: fetch it, then import \
+                 the file",
+                request.source
+            )));
+        }
+        let target = match request.repo.as_str() {
+            "" => None,
+            repo => Some(named(repo, &request.tag)?),
+        };
+        let platform = request.platform.clone().unwrap_or_else(Platform::host);
+        let mut image = ImageConfig::scratch(&platform);
+        for change in &request.changes {
+            layers::build::change(&mut image.config, change)
+                .map_err(Error::Invalid)?;
+        }
+        let lease = self.store.lease()?;
+        // Foreign bytes: kept, because nothing here would write the same.
+        let layer = self.store.add_layer(&lease, tar, true)?;
+        let now = Timestamp::now().to_string();
+        let comment = match request.message.as_str() {
+            "" => format!("Imported from {}", request.source),
+            message => message.to_owned(),
+        };
+        image.rootfs.diff_ids.push(layer.diff_id);
+        image.created = Some(now.clone());
+        image.history.push(History {
+            created: Some(now),
+            comment: Some(comment),
+            ..History::default()
+        });
+        let id = self.store.put_image(
+            &lease,
+            &image.to_bytes(),
+            NewImage::default(),
+        )?;
+        if let Some(target) = &target {
+            self.store.tag(target, &id)?;
+        }
+        let name = target.map_or(id.to_string(), |it| it.familiar());
+        let said = attributes([("name", name.as_str())]);
+        self.events.emit(Kind::Image, "import", id.as_str(), said);
+        progress.status(id.as_str());
+        Ok(())
+    }
+}
