@@ -1,25 +1,50 @@
-//! `POST /commit`.
+//! What a container has written: `docker commit`, `diff` and `export`.
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use cli_api::server::{ApiError, Params};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use super::blocking;
-use super::streams::Query;
+use super::streams::{self, Query};
 use crate::engine::Engine;
 use crate::engine::commit::Request;
 use crate::engine::containers::config::Config;
 
-/// One route.
+/// Everything that looks at a container's writable layer.
 pub fn routes() -> Router<Arc<Engine>> {
-    Router::new().route("/commit", post(commit))
+    Router::new()
+        .route("/commit", post(commit))
+        .route("/containers/{name}/changes", get(changed))
+        .route("/containers/{name}/export", get(export))
+}
+
+async fn changed(
+    State(engine): State<Arc<Engine>>,
+    Path(name): Path<String>,
+) -> Result<Response, ApiError> {
+    let changes = blocking(move || engine.changes(&name)).await?;
+    // Docker's answer to "no changes" is null, not an empty list.
+    let changes = Some(changes).filter(|list| !list.is_empty());
+    Ok(Json(changes).into_response())
+}
+
+async fn export(
+    State(engine): State<Arc<Engine>>,
+    Path(name): Path<String>,
+) -> Result<Response, ApiError> {
+    let mut response =
+        streams::download(engine, move |engine, out| engine.export(&name, out))
+            .await?;
+    let kind = HeaderValue::from_static("application/octet-stream");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Ok(response)
 }
 
 async fn commit(

@@ -37,10 +37,10 @@ pub fn router(engine: Arc<Engine>) -> Router {
         .merge(container_routes())
         .merge(stream_routes())
         .merge(system_routes())
-        .merge(swarm::routes())
         .merge(images::routes())
         .merge(build::routes())
         .merge(commit::routes())
+        .merge(swarm::routes())
         .method_not_allowed_fallback(async || {
             ApiError::new(StatusCode::NOT_FOUND, "page not found")
         })

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::state::{Status, Step, now};
-use super::{Container, restart};
+use super::{Container, Phase, restart};
 use crate::engine::Engine;
 use crate::engine::events::attributes;
 use crate::shim::{Client, Exit};
@@ -96,10 +96,8 @@ impl Engine {
         container: &Arc<Container>,
         pause: Duration,
     ) {
-        let mut watch = container.watch();
-        let given_up = watch.wait_for(|it| it.status != Status::Restarting);
-        let timeout = tokio::time::timeout(pause, given_up);
-        if self.runtime.block_on(async { timeout.await }).is_ok() {
+        let given_up = |it: &Phase| it.status != Status::Restarting;
+        if self.block_until(container, Some(pause), given_up) {
             return;
         }
         let verb = container.begin();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use cli_api::frames::Decoder;
 
-use super::Container;
+use super::{Container, Phase};
 use super::config::Config;
 use super::exec::ExecConfig;
 use super::state::{Health, Probe, Status, now};
@@ -93,10 +93,8 @@ impl Engine {
             let starting = began.elapsed() < plan.start_period;
             let quick = starting && is_starting(container);
             let pause = if quick { plan.start_interval } else { plan.interval };
-            let mut watch = container.watch();
-            let over = watch.wait_for(|it| it.removed || it.exits != exits);
-            let over = tokio::time::timeout(pause, over);
-            if self.runtime.block_on(async { over.await }).is_ok() {
+            let over = |it: &Phase| it.removed || it.exits != exits;
+            if self.block_until(container, Some(pause), over) {
                 return;
             }
             if container.status() == Status::Running {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cgroups::{Cgroup, Hierarchy};
 
 use super::state::{Status, Step};
-use super::{Container, signal};
+use super::{Container, Phase, signal};
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
 use crate::engine::events::{Attributes, attributes};
@@ -78,9 +78,20 @@ impl Engine {
         container: &Container,
         patience: Option<Duration>,
     ) -> bool {
+        let over = |it: &Phase| it.removed || !it.status.has_process();
+        self.block_until(container, patience, over)
+    }
+
+    /// Blocks until `over`, or until `patience` is; true in the first case.
+    pub(super) fn block_until(
+        &self,
+        container: &Container,
+        patience: Option<Duration>,
+        over: impl FnMut(&Phase) -> bool,
+    ) -> bool {
         let mut watch = container.watch();
-        let ended = watch.wait_for(|it| it.removed || !it.status.has_process());
         self.runtime.block_on(async {
+            let ended = watch.wait_for(over);
             match patience {
                 Some(time) => tokio::time::timeout(time, ended).await.is_ok(),
                 None => ended.await.is_ok(),
