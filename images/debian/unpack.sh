@@ -69,6 +69,6 @@ done
 
 rm -rf /control /usr/share/man /usr/share/locale /usr/share/info \
     /usr/share/groff /usr/share/lintian
-find /usr/share/doc -type f ! -name copyright -delete
-find /usr/share/doc -type l ! -name copyright -delete
-find /usr/share/doc -type d -empty -delete
+find /usr/share/doc \( -type f -o -type l \) ! -name copyright \
+    -exec rm {} +
+find /usr/share/doc -depth -type d -empty -exec rmdir {} \;

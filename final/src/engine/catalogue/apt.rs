@@ -59,7 +59,8 @@ fn io_at(
     move |source| AptError::Io { action, path, source }
 }
 
-/// The version of a package that would be installed here.
+/// The version of a package that would be installed here; `None` also for
+/// one that is only spoken of by others.
 pub(super) fn candidate(package: &str) -> Option<String> {
     let out = Command::new("apt-cache")
         .args(["policy", package])
@@ -68,7 +69,8 @@ pub(super) fn candidate(package: &str) -> Option<String> {
         .ok()?;
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     let line = text.lines().find_map(|l| l.trim().strip_prefix("Candidate:"));
-    line.map(|version| version.trim().to_owned())
+    let version = line?.trim();
+    (version != "(none)").then(|| version.to_owned())
 }
 
 /// dpkg's database in an image: the topmost layer that has it.
@@ -232,11 +234,8 @@ impl<'a> Apt<'a> {
         let mut args: Vec<String> =
             ["--yes", "--download-only", "install"].map(String::from).into();
         args.extend(self.recipe.packages.iter().cloned());
-        let known = |name: &&String| {
-            let show = ["show".to_owned(), (*name).clone()];
-            self.run("apt-cache", &show).is_ok()
-        };
-        args.extend(self.recipe.optional.iter().filter(known).cloned());
+        let there = |name: &&String| candidate(name).is_some();
+        args.extend(self.recipe.optional.iter().filter(there).cloned());
         let files = self.names(&args)?;
         self.run("apt-get", &args)?;
         Ok(files.iter().map(|name| self.archives.join(name)).collect())

@@ -153,7 +153,8 @@ impl Recipe {
         let mut output = String::new();
         let built = builder.build(context, options, &mut |event| match event {
             BuildEvent::Line(line) if line.starts_with("Step ") => {
-                progress(format!("{}: {}", self.name, line.trim_end()));
+                let words: Vec<&str> = line.split_whitespace().collect();
+                progress(format!("{}: {}", self.name, words.join(" ")));
             }
             BuildEvent::Output(_, bytes) => {
                 output.push_str(&String::from_utf8_lossy(&bytes));

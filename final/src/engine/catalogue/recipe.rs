@@ -104,7 +104,9 @@ impl Recipe {
     }
 
     /// The files beside the recipe.
-    pub(super) fn files(&self) -> impl Iterator<Item = &'static File<'_>> {
+    pub(super) fn files(
+        &self,
+    ) -> impl Iterator<Item = &'static File<'static>> + use<> {
         let dir = RECIPES.get_dir(&self.name);
         dir.into_iter().flat_map(Dir::files)
     }
