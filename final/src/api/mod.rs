@@ -14,6 +14,7 @@ pub mod exec;
 pub mod follow;
 pub mod images;
 pub mod lifecycle;
+pub mod networks;
 mod streams;
 pub mod swarm;
 pub mod system;
@@ -37,6 +38,7 @@ pub fn router(engine: Arc<Engine>) -> Router {
         .merge(container_routes())
         .merge(stream_routes())
         .merge(system_routes())
+        .merge(networks::routes())
         .merge(images::routes())
         .merge(build::routes())
         .merge(commit::routes())

@@ -20,6 +20,7 @@ pub mod error;
 pub mod events;
 pub mod filters;
 pub mod images;
+pub mod networks;
 pub mod progress;
 pub mod system;
 pub mod volumes;

@@ -152,19 +152,7 @@ impl Networks {
 
     /// Finds the networks and reserves an address in each.
     fn reserve(&self, request: AttachRequest) -> Result<Sandbox, Error> {
-        let mut wanted: Vec<(String, EndpointSettings)> = Vec::new();
-        if request.mode != "none" {
-            let own = request.networks.iter().find(|(name, _)| {
-                **name == request.mode
-                    || request.mode == "bridge" && *name == "default"
-            });
-            let settings = own.map(|it| it.1.clone()).unwrap_or_default();
-            wanted.push((request.mode.clone(), settings));
-            let others = request.networks.iter();
-            let others =
-                others.filter(|it| own.is_none_or(|own| own.0 != it.0));
-            wanted.extend(others.map(|(name, it)| (name.clone(), it.clone())));
-        }
+        let wanted = wanted_networks(&request);
         let mut state = self.state();
         let id = request.id.clone();
         let mut sandbox =
@@ -476,6 +464,29 @@ impl State {
             self.leaving.remove(&entry);
         }
     }
+}
+
+/// The networks a request names: that of its mode first, which so becomes
+/// `eth0`; alone if there are no others. A container that was taken off the
+/// network of its mode has others and does not come back to it.
+fn wanted_networks(request: &AttachRequest) -> Vec<(String, EndpointSettings)> {
+    if request.mode == "none" {
+        return vec![];
+    }
+    let is_own = |name: &str| {
+        name == request.mode || request.mode == "bridge" && name == "default"
+    };
+    let networks = request.networks.iter();
+    let (own, others): (Vec<_>, Vec<_>) =
+        networks.partition(|(name, _)| is_own(name));
+    let mut wanted = Vec::new();
+    if !own.is_empty() || others.is_empty() {
+        let settings = own.first().map(|it| it.1.clone());
+        wanted.push((request.mode.clone(), settings.unwrap_or_default()));
+    }
+    let others = others.into_iter();
+    wanted.extend(others.map(|(name, it)| (name.clone(), it.clone())));
+    wanted
 }
 
 fn sandbox_of<'a>(

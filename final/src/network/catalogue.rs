@@ -26,6 +26,11 @@ const DEFAULT_BRIDGE: &str = "com.docker.network.bridge.default_bridge";
 pub(super) const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];
 
 impl Network {
+    /// Whether it is there from the beginning and cannot be removed.
+    pub fn is_predefined(&self) -> bool {
+        PREDEFINED.contains(&self.name.as_str())
+    }
+
     /// Whether it is the default bridge, which has no DNS.
     pub(super) fn is_default(&self) -> bool {
         self.name == "bridge"
@@ -314,7 +319,7 @@ impl Networks {
         let network = {
             let mut state = self.state();
             let network = state.find(wanted)?.clone();
-            if PREDEFINED.contains(&network.name.as_str()) {
+            if network.is_predefined() {
                 return Err(Error::Forbidden(format!(
                     "{} is a pre-defined network and cannot be removed",
                     network.name

@@ -155,6 +155,7 @@ impl Error {
             Error::Forbidden(_)
             | Error::InUse { .. }
             | Error::AlreadyConnected { .. }
+            | Error::NotConnected { .. }
             | Error::AddressInUse(_)
             | Error::Overlap { .. } => 403,
             _ => 500,

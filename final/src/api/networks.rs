@@ -1,0 +1,119 @@
+//! `docker network`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use cli_api::server::{JsonBody, Params};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Result, blocking};
+use crate::engine::containers::host_config::without_nulls;
+use crate::engine::filters::Filters;
+use crate::engine::networks::LIST_FILTERS;
+use crate::engine::{Engine, Error};
+use crate::network::{EndpointSettings, Network, NetworkCreate};
+
+type Engined = State<Arc<Engine>>;
+type Map = HashMap<String, String>;
+
+/// Their routes.
+pub fn routes() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/networks", get(list))
+        .route("/networks/create", post(create))
+        .route("/networks/prune", post(prune))
+        .route("/networks/{name}", get(inspect).delete(remove))
+        .route("/networks/{name}/connect", post(connect))
+        .route("/networks/{name}/disconnect", post(disconnect))
+}
+
+fn filters(query: &Map, known: &[&str]) -> Result<Filters> {
+    let text = query.get("filters").map_or("", String::as_str);
+    Ok(Filters::parse(text, known)?)
+}
+
+fn decode<T: for<'de> Deserialize<'de>>(body: Value) -> Result<T> {
+    let decoded = serde_json::from_value(without_nulls(body));
+    Ok(decoded.map_err(|error| Error::Invalid(error.to_string()))?)
+}
+
+/// `GET /networks`
+async fn list(
+    State(engine): Engined,
+    Params(query): Params<Map>,
+) -> Result<Json<Vec<Network>>> {
+    let filters = filters(&query, LIST_FILTERS)?;
+    blocking(move || engine.list_networks(&filters)).await.map(Json)
+}
+
+/// `GET /networks/NAME`
+async fn inspect(
+    State(engine): Engined,
+    Path(name): Path<String>,
+) -> Result<Json<Network>> {
+    blocking(move || Ok(engine.networks.inspect(&name)?)).await.map(Json)
+}
+
+/// `POST /networks/create`
+async fn create(
+    State(engine): Engined,
+    JsonBody(body): JsonBody<Value>,
+) -> Result<(StatusCode, Json<Value>)> {
+    let wanted: NetworkCreate = decode(body)?;
+    let network = blocking(move || engine.create_network(wanted)).await?;
+    let body = json!({ "Id": network.id, "Warning": "" });
+    Ok((StatusCode::CREATED, Json(body)))
+}
+
+/// `DELETE /networks/NAME`
+async fn remove(
+    State(engine): Engined,
+    Path(name): Path<String>,
+) -> Result<StatusCode> {
+    blocking(move || engine.remove_network(&name)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /networks/prune`
+async fn prune(
+    State(engine): Engined,
+    Params(query): Params<Map>,
+) -> Result<Json<Value>> {
+    let filters = filters(&query, &["label", "label!", "until"])?;
+    let removed = blocking(move || engine.prune_networks(&filters)).await?;
+    Ok(Json(json!({ "NetworksDeleted": removed })))
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct Connection {
+    container: String,
+    endpoint_config: EndpointSettings,
+    force: bool,
+}
+
+/// `POST /networks/NAME/connect`
+async fn connect(
+    State(engine): Engined,
+    Path(name): Path<String>,
+    JsonBody(body): JsonBody<Value>,
+) -> Result<()> {
+    let Connection { container, endpoint_config, .. } = decode(body)?;
+    blocking(move || engine.connect_network(&name, &container, endpoint_config))
+        .await
+}
+
+/// `POST /networks/NAME/disconnect`
+async fn disconnect(
+    State(engine): Engined,
+    Path(name): Path<String>,
+    JsonBody(body): JsonBody<Value>,
+) -> Result<()> {
+    let Connection { container, force, .. } = decode(body)?;
+    blocking(move || engine.disconnect_network(&name, &container, force)).await
+}
