@@ -145,7 +145,9 @@ impl BlobReader<'_> {
                 }
                 self.body = Some(body);
                 self.failures = 0;
-                (self.progress)(self.at);
+                if read > 0 {
+                    (self.progress)(self.at);
+                }
                 Ok(Some(read))
             }
             Err(_) => Ok(None),

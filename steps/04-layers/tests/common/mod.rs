@@ -1,0 +1,213 @@
+//! A real registry (Debian's `docker-registry`) on a loopback port, images
+//! to put there, and the tools of others to compare with.
+
+#![allow(dead_code, unreachable_pub)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use layers::registry::{PullOptions, RegistryConfig};
+use layers::store::{NewImage, Store};
+use layers::{ImageConfig, ImageId, Platform, Reference};
+
+/// The registry; stopped when dropped.
+pub struct Registry {
+    child: Child,
+    pub dir: tempfile::TempDir,
+    pub port: u16,
+}
+
+impl Registry {
+    /// `None` when the program is not installed; that is said.
+    pub fn start(test: &str) -> Option<Registry> {
+        let program = "/usr/bin/docker-registry";
+        if !Path::new(program).exists() {
+            cli_api::testing::skip(test, "docker-registry is not installed");
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let config = format!(
+            "version: 0.1\nlog: {{level: error}}\nstorage:\n  \
+             delete: {{enabled: true}}\n  filesystem:\n    \
+             rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+            dir.path().join("data").display()
+        );
+        let file = dir.path().join("config.yml");
+        fs::write(&file, config).unwrap();
+        let child = Command::new(program)
+            .arg("serve")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let registry = Registry { child, dir, port };
+        registry.wait();
+        Some(registry)
+    }
+
+    fn wait(&self) {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(10) {
+            let address = ("127.0.0.1", self.port);
+            if std::net::TcpStream::connect(address).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("docker-registry does not answer");
+    }
+
+    pub fn name(&self, repository: &str) -> String {
+        format!("127.0.0.1:{}/{repository}", self.port)
+    }
+
+    pub fn reference(&self, repository: &str) -> Reference {
+        self.name(repository).parse().unwrap()
+    }
+
+    /// Where the registry keeps a blob.
+    pub fn blob_file(&self, hex: &str) -> PathBuf {
+        let blobs = "data/docker/registry/v2/blobs/sha256";
+        self.dir.path().join(blobs).join(&hex[..2]).join(hex).join("data")
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A store of its own.
+pub fn store() -> (tempfile::TempDir, Arc<Store>) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(Store::open(dir.path()).unwrap());
+    (dir, store)
+}
+
+/// Without credentials from the machine, and quick to try again.
+pub fn options() -> PullOptions {
+    PullOptions {
+        pause: Duration::from_millis(1),
+        config: RegistryConfig {
+            docker_config: Some("/nonexistent".into()),
+            ..RegistryConfig::default()
+        },
+        ..PullOptions::default()
+    }
+}
+
+/// A tar with these files.
+pub fn tar(files: &[(&str, &str)]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1_700_000_000);
+        header.set_size(content.len() as u64);
+        tar.append_data(&mut header, name, content.as_bytes()).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+/// An image whose layers are these tars, lowest first.
+pub fn image(
+    store: &Store,
+    name: &str,
+    platform: &str,
+    layers: &[Vec<u8>],
+) -> ImageId {
+    let lease = store.lease().unwrap();
+    let mut config = ImageConfig::scratch(&platform.parse().unwrap());
+    config.config.cmd = Some(vec!["/hello".into()]);
+    for tar in layers {
+        let layer = store.add_layer(&lease, &tar[..], true).unwrap();
+        config.rootfs.diff_ids.push(layer.diff_id);
+    }
+    let bytes = config.to_bytes();
+    let id = store.put_image(&lease, &bytes, NewImage::default()).unwrap();
+    store.tag(&name.parse().unwrap(), &id).unwrap();
+    id
+}
+
+pub fn host() -> String {
+    Platform::host().to_string()
+}
+
+/// Bytes that do not compress away.
+pub fn noise(length: usize, mut seed: u64) -> String {
+    let mut text = String::with_capacity(length);
+    while text.len() < length {
+        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1);
+        text.push(char::from(b'!' + (seed >> 33) as u8 % 90));
+    }
+    text
+}
+
+/// Runs a program of somebody else; `None` when it is not installed.
+pub fn run(test: &str, program: &str, arguments: &[&str]) -> Option<String> {
+    let spawned = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(child) = spawned else {
+        cli_api::testing::skip(test, &format!("{program} is not installed"));
+        return None;
+    };
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {errors}");
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Everything below a directory, as relative paths; for "nothing is left".
+pub fn files(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut todo = vec![dir.to_owned()];
+    while let Some(next) = todo.pop() {
+        for entry in fs::read_dir(&next).unwrap() {
+            let path = entry.unwrap().path();
+            let inner = path.strip_prefix(dir).unwrap();
+            found.push(inner.display().to_string());
+            if path.is_dir() && !path.is_symlink() {
+                todo.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Reads one HTTP request's head from a connection.
+pub fn head(stream: &mut impl Read) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut reader = BufReader::with_capacity(1, stream);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+            return lines;
+        }
+        let line = line.trim_end().to_owned();
+        if line.is_empty() {
+            return lines;
+        }
+        lines.push(line);
+    }
+}
