@@ -1,13 +1,18 @@
-//! `docker commit`: what a container has written becomes one more layer.
+//! `docker commit`: what a container has written becomes one more layer;
+//! and `diff` and `export`, which only look at it.
 
 use std::io::{BufReader, BufWriter, Write};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use layers::config::ContainerConfig;
+use layers::diff::ChangeKind;
 use layers::store::NewImage;
 use layers::{History, ImageConfig, ImageId, Layer, Lease, Platform};
+use serde::Serialize;
 
 use super::Engine;
+use super::containers::Container;
 use super::containers::record::Record;
 use super::containers::state::Status;
 use super::error::{Error, Result};
@@ -32,7 +37,78 @@ pub struct Request {
     pub config: Option<ContainerConfig>,
 }
 
+/// One line of `docker diff`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Change {
+    /// Absolute, in the container.
+    pub path: PathBuf,
+    /// 0 is changed, 1 added, 2 deleted.
+    pub kind: u8,
+}
+
 impl Engine {
+    /// What a container has changed against its image.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] without such a container.
+    pub fn changes(&self, name: &str) -> Result<Vec<Change>> {
+        let container = self.containers.find(name)?;
+        let changes = match self.snapshots.list_changes(&container.id) {
+            // Created and never started: there is nothing to look at yet.
+            Err(overlay_cow::Error::NoSuchLayer { .. }) => Vec::new(),
+            other => other.map_err(Error::internal)?,
+        };
+        let kind = |kind| match kind {
+            ChangeKind::Modified => 0,
+            ChangeKind::Added => 1,
+            ChangeKind::Deleted => 2,
+        };
+        Ok(changes
+            .into_iter()
+            .map(|it| Change { path: it.path, kind: kind(it.kind) })
+            .collect())
+    }
+
+    /// A container's whole root file system as one tar.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] without such a container.
+    pub fn export(&self, name: &str, out: &mut dyn Write) -> Result<()> {
+        let container = self.containers.find(name)?;
+        let root = self.snapshots.merged(&container.id);
+        let root = root.map_err(Error::internal)?;
+        // The merged view has neither whiteouts nor marks in it, so what
+        // packs an upper directory packs the whole.
+        let mut pack = || {
+            layers::diff::write_upper(&root, None, out).map_err(Error::internal)
+        };
+        if container.status().has_process() {
+            // Not held up, not even for a long export.
+            pack()?;
+        } else {
+            let _verb = container.begin();
+            self.mount_for(&container, pack)?;
+        }
+        self.tell(&container, "export", super::events::Attributes::new());
+        Ok(())
+    }
+
+    /// Mounts a container that does not run, for as long as `work` takes.
+    fn mount_for(
+        &self,
+        container: &Container,
+        work: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let layers = container.with(|record| record.own.layers.clone());
+        self.snapshots
+            .mount(&container.id, &layers)
+            .map_err(Error::internal)?;
+        let worked = work();
+        self.snapshots.release(&container.id).map_err(Error::internal)?;
+        worked
+    }
+
     /// Makes an image of a container.
     ///
     /// # Errors

@@ -168,9 +168,10 @@ pub(crate) fn explain(overlay: &Overlay, source: Errno) -> String {
     if let Some((what, hint)) = unfit(&overlay.upper) {
         return format!("; it is on {what}: {hint}");
     }
-    if overlay.work.join("work/incompat/volatile").exists() {
-        return "; it was used with the option 'volatile' before, so its \
-                content may be damaged: remove the container"
+    if crate::volatile::mark(&overlay.work).exists() {
+        return "; it was mounted with the option 'volatile' before the \
+                machine was last booted, so its content may be damaged: \
+                remove the container"
             .to_owned();
     }
     match source {

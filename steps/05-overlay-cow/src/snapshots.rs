@@ -23,9 +23,8 @@ use layers::diff::Change;
 
 use crate::{
     CopiedUp, Error, Options, Overlay, Xattrs, changes, check_host, copied_up,
-    remove, size, unmount,
+    remove, size, unmount, volatile,
 };
-use layers::Snapshots as _;
 
 const INIT: &str = "init";
 const LOWER: &str = "lower";
@@ -82,8 +81,8 @@ impl OverlaySnapshots {
 
     /// The same for what is thrown away after one use, a build step or a
     /// container with `--rm`: fsync(2) inside costs nothing, and neither
-    /// does unmounting. In exchange the kernel refuses to mount it a second
-    /// time.
+    /// does unmounting. In exchange it can be mounted again only until the
+    /// machine is booted anew.
     ///
     /// # Errors
     /// As [`OverlaySnapshots::mount`].
@@ -107,6 +106,10 @@ impl OverlaySnapshots {
         let made = self.claim(&dir, id, layers).and_then(|names| {
             if is_mounted(&merged) {
                 return Ok(());
+            }
+            volatile::forgive(&dir)?;
+            if volatile {
+                volatile::note(&dir)?;
             }
             let xattrs = self.xattrs;
             let overlay = self.overlay(&dir, &names);

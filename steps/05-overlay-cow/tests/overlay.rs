@@ -183,15 +183,24 @@ fn removals_and_creations_that_a_crash_cut_short_are_finished() {
 }
 
 #[test]
-fn a_volatile_overlay_is_used_once_and_says_so() {
+fn a_volatile_overlay_can_be_mounted_again_until_the_next_boot() {
     let Some(bench) = Bench::new("volatile") else { return };
     let layers = bench.layers(&[&[("a", "1")]]);
     let root = bench.snapshots.mount_volatile("c1", &layers).unwrap();
     fs::write(root.join("b"), "2").unwrap();
     assert_eq!(listing(&bench.snapshots, "c1"), ["A /b"]);
     bench.snapshots.release("c1").unwrap();
-    let error = bench.snapshots.mount("c1", &layers).unwrap_err();
-    assert!(error.to_string().contains("'volatile'"), "{error}");
+    bench.snapshots.mount_volatile("c1", &layers).unwrap();
+    assert_eq!(fs::read_to_string(root.join("b")).unwrap(), "2");
+    bench.snapshots.release("c1").unwrap();
+
+    // As if that had been before a reboot.
+    fs::write(bench.root.join("c1/volatile"), "another boot").unwrap();
+    for _ in 0..2 {
+        let again = bench.snapshots.mount_volatile("c1", &layers);
+        let error = again.unwrap_err().to_string();
+        assert!(error.contains("last booted"), "{error}");
+    }
     bench.snapshots.delete("c1").unwrap();
 }
 

@@ -10,7 +10,7 @@ use layers::{ImageId, ImageSource, Platform, Reference};
 use super::auth::{Auth, Logins};
 use crate::engine::Engine;
 use crate::engine::build::Runner;
-use crate::engine::catalogue::{self, Kitchen};
+use crate::engine::catalogue::{self, Kitchen, Recipe};
 use crate::engine::config::Settings;
 use crate::engine::error::{Error, Result};
 use crate::engine::events::{Kind, attributes};
@@ -95,26 +95,39 @@ impl Engine {
         offline: bool,
         report: &(dyn Fn(Step) + Sync),
     ) -> Result<ImageId> {
+        let recipe = match offline && self.config.offline_allowed() {
+            true => recipe_for(reference, options),
+            false => None,
+        };
+        let mut options = options.clone();
+        if recipe.is_some() {
+            // With another way at hand, patience is wasted.
+            options.attempts = options.attempts.min(2);
+        }
         let error =
-            match registry::pull(&self.store, reference, options, report) {
+            match registry::pull(&self.store, reference, &options, report) {
                 Ok(Pulled { image, .. }) => return Ok(image),
                 Err(error) => error,
             };
-        let layers::Error::Registry(outage) = &error else {
+        let outage = matches!(
+            &error, layers::Error::Registry(error) if error.is_outage()
+        );
+        let Some(recipe) = recipe.filter(|_| outage) else {
             return Err(error.into());
         };
-        if !outage.is_outage() || !offline || !self.config.offline_allowed() {
-            return Err(error.into());
-        }
-        let here = Platform::host();
-        let fits = |wanted: &Platform| here.suits(wanted).is_some();
-        let Some(recipe) = catalogue::find(reference)
-            .filter(|_| options.platform.as_ref().is_none_or(fits))
-        else {
-            return Err(error.into());
-        };
+        self.cook(&recipe, reference, &error.to_string(), report)
+    }
+
+    /// Makes an image by the catalogue's recipe, and says so.
+    fn cook(
+        self: &Arc<Self>,
+        recipe: &Recipe,
+        reference: &Reference,
+        why: &str,
+        report: &(dyn Fn(Step) + Sync),
+    ) -> Result<ImageId> {
         let name = reference.familiar();
-        report(Step::line(format!("{error}")));
+        report(Step::line(why));
         report(Step::line(format!(
             "Making {name} from this machine's own packages instead (offline \
              catalogue; --offline=never forbids it)"
@@ -168,6 +181,14 @@ impl Settings {
     fn offline_allowed(&self) -> bool {
         self.offline.as_deref() != Some("never")
     }
+}
+
+/// The recipe that may stand in for an image, if it is for this machine.
+fn recipe_for(reference: &Reference, options: &PullOptions) -> Option<Recipe> {
+    let here = Platform::host();
+    let fits = |wanted: &Platform| here.suits(wanted).is_some();
+    let recipe = catalogue::find(reference);
+    recipe.filter(|_| options.platform.as_ref().is_none_or(fits))
 }
 
 /// One step as a line.
