@@ -38,10 +38,11 @@ pub enum ImageVerbs {
         /// The new name
         name: Reference,
     },
-    /// Remove an image, or a name of it
+    /// Remove images, or names of them
     Rmi {
-        /// Name or ID
-        image: String,
+        /// Names or IDs
+        #[arg(required = true)]
+        images: Vec<String>,
     },
     /// Build an image from a Dockerfile
     Build(BuildArgs),
@@ -92,7 +93,9 @@ impl ImageVerbs {
                 let id = builder.store.resolve(&image)?.id;
                 Ok(builder.store.tag(&name, &id)?)
             }
-            Self::Rmi { image } => remove(builder.store, &image, state, out),
+            Self::Rmi { images } => images
+                .iter()
+                .try_for_each(|it| remove(builder.store, it, state, out)),
             Self::Build(args) => build(builder, args, cwd, out),
         }
     }

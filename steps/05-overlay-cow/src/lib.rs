@@ -37,7 +37,9 @@ mod legacy;
 mod remove;
 mod size;
 mod snapshots;
+mod verbs;
 mod view;
+mod volatile;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -54,6 +56,7 @@ pub use copied_up::CopiedUp;
 pub use error::Error;
 pub use host::{Xattrs, check_host};
 pub use snapshots::{OverlaySnapshots, Usage, Volatile};
+pub use verbs::LayerVerbs;
 
 use error::{errno, kernel_log};
 

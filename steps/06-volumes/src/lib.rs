@@ -33,6 +33,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use cli_api::{id, state};
 use serde::{Deserialize, Serialize};
 
+mod args;
 pub mod claim;
 mod copy_up;
 mod error;
@@ -45,7 +46,9 @@ mod propagation;
 mod spec;
 mod subpath;
 mod users;
+mod verbs;
 
+pub use args::MountArgs;
 pub use claim::{Claim, MountPoint, add_anonymous};
 pub use copy_up::copy_up;
 pub use error::Error;
@@ -56,6 +59,7 @@ pub use spec::{
     BindOptions, DriverConfig, MountKind, MountSpec, TmpfsOptions,
     VolumeOptions,
 };
+pub use verbs::{VolumeVerb, VolumeVerbs};
 
 /// A volume as `docker volume inspect` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
