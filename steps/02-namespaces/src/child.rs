@@ -111,17 +111,14 @@ impl<'a> Child<'a> {
     /// The stepping stone: enters what only counts for children, makes the
     /// real child as the *parent's* own, says its PID and is gone. Returns
     /// in the real child.
-    pub(crate) fn stepping_stone(
-        mut self,
-        cgroup: Option<BorrowedFd<'_>>,
-    ) -> Self {
+    pub(crate) fn stepping_stone(mut self) -> Self {
         if self.plan.world.is_none() {
             // From here on, those inside can see this process.
             let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
         }
         self.take(&[(Id::Join, |child| child.plan.joins.enter())]);
         // SAFETY: both sides go on with system calls only.
-        match unsafe { clone3(self.plan.joins.new, cgroup, true) } {
+        match unsafe { clone3(self.plan.joins.new, None, true) } {
             Ok(Side::Child) => self,
             Ok(Side::Parent(pid, _)) => {
                 let _ = self.wire.made(pid);

@@ -157,13 +157,13 @@ fn launch(
     let blocked = SignalsBlocked::new();
     let stone = plan.joins.by_stone;
     let flags = if stone { 0 } else { plan.joins.new };
-    let into = cgroup.into.filter(|_| !stone);
+    // A stone is born in the cgroup, too, and its child inherits it.
     // SAFETY: the child's side only makes system calls and never returns.
-    let side = unsafe { clone3(flags, into, false) };
+    let side = unsafe { clone3(flags, cgroup.into, false) };
     let (pid, pidfd) = match side {
         Ok(Side::Child) => {
             let child = Child::new(&mut plan, theirs, clock, stdio);
-            live(child, stone, cgroup)
+            live(child, stone)
         }
         Ok(Side::Parent(pid, pidfd)) => (pid, pidfd),
         Err(errno) => return Err(explain::clone(&plan, errno)),
@@ -184,9 +184,9 @@ fn launch(
 }
 
 /// The child's half: from here to the end of the process.
-fn live(mut child: Child<'_>, stone: bool, cgroup: CgroupEntry<'_>) -> ! {
+fn live(mut child: Child<'_>, stone: bool) -> ! {
     if stone {
-        child = child.stepping_stone(cgroup.into);
+        child = child.stepping_stone();
     }
     if child.plan.world.is_some() {
         child.take(BUILD_WORLD);

@@ -41,6 +41,15 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn prepare(sandbox: &Sandbox) -> Result<World, Error> {
+        let own_names = sandbox.namespaces.uts == Namespace::New;
+        if !own_names
+            && (sandbox.hostname.is_some() || sandbox.domainname.is_some())
+        {
+            return Err(Error::Invalid(
+                "cannot set the host name of a UTS namespace that is shared"
+                    .to_owned(),
+            ));
+        }
         let mounts = mounts::prepare(sandbox)?;
         Ok(World {
             rootfs: c_string(sandbox.rootfs.as_os_str().as_bytes())?,
