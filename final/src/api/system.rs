@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::Json;
+use axum::{Extension, Json};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use cli_api::server::ApiVersion;
 use http::header;
 use serde_json::{Value, json};
 
@@ -38,8 +39,11 @@ pub async fn info(State(engine): Engined) -> Result<Json<Value>> {
 }
 
 /// `GET /system/df`
-pub async fn disk_usage(State(engine): Engined) -> Result<Json<Value>> {
-    blocking(move || engine.disk_usage()).await.map(Json)
+pub async fn disk_usage(
+    State(engine): Engined,
+    Extension(version): Extension<ApiVersion>,
+) -> Result<Json<Value>> {
+    blocking(move || engine.disk_usage(version)).await.map(Json)
 }
 
 /// `GET /plugins`: there are none.

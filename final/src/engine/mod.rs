@@ -95,6 +95,7 @@ impl Engine {
             root,
         });
         engine.recover()?;
+        build::sweep(&engine)?;
         Ok(engine)
     }
 

@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use cgroups::Hierarchy;
+use cli_api::server::ApiVersion;
 use cli_api::state::{read_json, write_json};
 use serde_json::{Value, json};
 
@@ -242,13 +243,20 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Internal`] if the volumes cannot be listed.
-    pub fn disk_usage(&self) -> Result<Value> {
+    pub fn disk_usage(&self, version: ApiVersion) -> Result<Value> {
         let all = Query { all: true, size: true, ..Query::default() };
         let containers = self.list(&all)?;
         let volumes = self.volumes.list()?;
         let volumes: Vec<_> =
             volumes.iter().map(|volume| self.volume_usage(volume)).collect();
-        Ok(json!({ "Containers": containers, "Volumes": volumes }))
+        let (images, layers) = self.image_usage(version)?;
+        Ok(json!({
+            "LayersSize": layers,
+            "Images": images,
+            "Containers": containers,
+            "Volumes": volumes,
+            "BuildCache": [],
+        }))
     }
 }
 

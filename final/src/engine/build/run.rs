@@ -284,17 +284,18 @@ fn rooms(engine: &Engine) -> PathBuf {
 }
 
 /// Ends what builds of an earlier daemon have left, so that a daemon that
-/// was killed in the middle of a RUN leaves nothing for ever.
+/// was killed in the middle of a RUN leaves nothing for ever. To be called
+/// once the containers are known, and before the first build.
 ///
 /// # Errors
 /// A directory that cannot be read.
 pub fn sweep(engine: &Engine) -> Result<()> {
     let dir = rooms(engine);
     let entries = match fs::read_dir(&dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(Error::io("list", &dir))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        other => Some(other.map_err(Error::io("list", &dir))?),
     };
-    for entry in entries {
+    for entry in entries.into_iter().flatten() {
         let entry = entry.map_err(Error::io("list", &dir))?;
         let id = entry.file_name().to_string_lossy().into_owned();
         let client = Client::new(entry.path());
@@ -304,6 +305,19 @@ pub fn sweep(engine: &Engine) -> Result<()> {
         }
         let room = Room { engine, id, dir: entry.path() };
         if let Err(error) = room.leave() {
+            tracing::warn!("what is left of a build: {error}");
+        }
+    }
+    sweep_layers(engine)
+}
+
+/// A writable layer belongs to a container, or else to a step of a build.
+fn sweep_layers(engine: &Engine) -> Result<()> {
+    for id in engine.snapshots.list().map_err(Error::internal)? {
+        if engine.containers.dir().join(&id).exists() {
+            continue;
+        }
+        if let Err(error) = engine.snapshots.delete(&id) {
             tracing::warn!("what is left of a build: {error}");
         }
     }

@@ -86,6 +86,21 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// What images and their layers take, for `docker system df`.
+    ///
+    /// # Errors
+    /// What the store cannot read.
+    pub fn image_usage(
+        &self,
+        version: ApiVersion,
+    ) -> Result<(Vec<Summary>, u64)> {
+        let wish = Wish { all: true, shared_size: true, ..Wish::default() };
+        let images = self.list_images(&wish, version)?;
+        Ok((images, self.store.bytes()?))
+    }
+}
+
 /// The filters of one request, made ready.
 struct Choice<'a> {
     wish: &'a Wish,
