@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cli_api::testing::leftovers_after;
+use cli_api::testing::{leftovers_after, root_or_skip, skip};
 
 /// A stage with its daemon.
 pub struct Stage {
@@ -81,6 +81,35 @@ impl Stage {
             serde_json::from_str(&text).expect("JSON");
         list[0].clone()
     }
+}
+
+/// For stages with images: builds `box`, with busybox for its programs and a
+/// file `/srv/hello`, out of the host's busybox. `None`, and a line that
+/// says so, where that cannot be had.
+pub fn stage_with_box(program: &'static str, test: &str) -> Option<Stage> {
+    if !root_or_skip(test) {
+        return None;
+    }
+    let places = ["/bin/busybox", "/usr/bin/busybox"];
+    let Some(busybox) = places.iter().find(|it| Path::new(it).exists()) else {
+        skip(test, "needs busybox (apt-get install busybox-static)");
+        return None;
+    };
+    let stage = Stage::new(program);
+    let context = stage.dir.path().join("context");
+    std::fs::create_dir(&context).expect("the context");
+    std::fs::copy(busybox, context.join("busybox")).expect("busybox");
+    std::fs::write(context.join("hello"), "hello\n").expect("hello");
+    let dockerfile = "FROM scratch\n\
+        COPY busybox /bin/busybox\n\
+        RUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n\
+        ENV GREETING=hi\n\
+        WORKDIR /srv\n\
+        COPY hello .\n\
+        CMD [\"cat\", \"hello\"]\n";
+    std::fs::write(context.join("Dockerfile"), dockerfile).expect("write");
+    stage.run_in(&context, &["build", "-t", "box", "."]).ok();
+    Some(stage)
 }
 
 impl Drop for Stage {

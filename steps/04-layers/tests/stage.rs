@@ -1,0 +1,114 @@
+//! Stage 4 as its user meets it.
+
+#[path = "../../03-cgroups/tests/common/mod.rs"]
+mod common;
+
+use std::fs;
+
+use common::{Stage, stage_with_box};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_step-04-layers");
+
+#[test]
+fn an_image_is_built_listed_run_and_removed() {
+    let Some(stage) = stage_with_box(PROGRAM, "an_image_is_built") else {
+        return;
+    };
+    let table = stage.run(&["images"]).ok();
+    assert!(table.contains("box          latest   "), "{table}");
+
+    assert_eq!(stage.run(&["run", "--name", "one", "box"]).ok(), "hello\n");
+    let env = ["run", "-e", "MORE=x", "box", "sh", "-c"];
+    let script = "echo $GREETING $MORE $PWD $$";
+    let said = stage.run(&[&env[..], &[script]].concat());
+    assert_eq!(said.ok(), "hi x /srv 1\n");
+    // There is nothing of the host in it.
+    let said = stage.run(&["run", "box", "ls", "/"]).ok();
+    assert_eq!(said, "bin\ndev\nproc\nsrv\nsys\n");
+
+    let said = stage.run(&["rmi", "box"]);
+    assert!(said.err.contains("is using its referenced image"), "{said:?}");
+    let ids = stage.run(&["ps", "-aq"]).ok();
+    let ids: Vec<&str> = ids.split_whitespace().collect();
+    stage.run(&[&["rm"], &ids[..]].concat()).ok();
+    let said = stage.run(&["rmi", "box"]).ok();
+    assert!(said.starts_with("Untagged: box:latest\nDeleted: sha256:"));
+    assert_eq!(stage.run(&["images"]).ok().lines().count(), 1);
+}
+
+#[test]
+fn each_container_has_a_copy_of_its_own() {
+    let Some(stage) = stage_with_box(PROGRAM, "a_copy_of_its_own") else {
+        return;
+    };
+    let write = "echo changed > hello; cat hello";
+    let said = stage.run(&["run", "--name", "one", "box", "sh", "-c", write]);
+    assert_eq!(said.ok(), "changed\n");
+    assert_eq!(stage.run(&["run", "box"]).ok(), "hello\n");
+    // And the copy is gone with its container.
+    let copies = stage.dir.path().join("04/copies");
+    assert_eq!(fs::read_dir(&copies).expect("copies").count(), 2);
+    stage.run(&["rm", "one"]).ok();
+    assert_eq!(fs::read_dir(&copies).expect("copies").count(), 1);
+}
+
+#[test]
+fn a_second_build_runs_nothing_and_a_change_only_what_follows_it() {
+    let Some(stage) = stage_with_box(PROGRAM, "a_second_build") else {
+        return;
+    };
+    let context = stage.dir.path().join("context");
+    let hits = |said: &str| said.matches(" ---> Using cache").count();
+    let again = stage.run_in(&context, &["build", "-t", "box", "."]).ok();
+    assert_eq!(hits(&again), 6, "{again}");
+    assert!(!again.contains("Running in"), "{again}");
+
+    fs::write(context.join("hello"), "changed\n").expect("write");
+    let args = ["build", "--explain", "-t", "box", "."];
+    let said = stage.run_in(&context, &args).ok();
+    assert_eq!(hits(&said), 4, "{said}");
+    assert!(said.contains("MISS: "), "{said}");
+    assert!(said.contains("hello"), "it names the file: {said}");
+    assert_eq!(stage.run(&["run", "box"]).ok(), "changed\n");
+}
+
+#[test]
+fn a_build_that_fails_shows_the_line_and_leaves_nothing() {
+    let Some(stage) = stage_with_box(PROGRAM, "a_build_that_fails") else {
+        return;
+    };
+    let context = stage.dir.path().join("context");
+    let dockerfile = "FROM box\nRUN echo before\nRUN exit 7\n";
+    fs::write(context.join("Dockerfile"), dockerfile).expect("write");
+    let said = stage.run_in(&context, &["build", "-t", "bad", "."]);
+    assert_eq!(said.code, 1);
+    assert!(said.out.contains("before\n"), "{said:?}");
+    assert!(said.err.contains("returned a non-zero code: 7"), "{said:?}");
+    assert!(!stage.run(&["images"]).ok().contains("bad"));
+}
+
+#[test]
+fn limits_hold_in_an_image_too() {
+    let Some(stage) = stage_with_box(PROGRAM, "limits_in_an_image") else {
+        return;
+    };
+    let hog = ["run", "--name", "hog", "-m", "32m", "--memory-swap", "32m"];
+    let said = stage.run(&[&hog[..], &["box", "tail", "/dev/zero"]].concat());
+    assert_eq!(said.code, 137, "{said:?}");
+    assert_eq!(stage.inspect("hog")["State"]["OOMKilled"], true);
+}
+
+#[test]
+fn an_image_that_is_nowhere_is_a_clear_error() {
+    if !cli_api::testing::root_or_skip("an_image_that_is_nowhere") {
+        return;
+    }
+    let stage = Stage::new(PROGRAM);
+    // A port of this machine at which nobody listens: no network is needed.
+    let said = stage.run(&["run", "localhost:1/nowhere"]);
+    assert_eq!(said.code, 125, "{said:?}");
+    let start = "Error response from daemon: Unable to find image \
+        'localhost:1/nowhere:latest' locally: ";
+    assert!(said.err.starts_with(start), "{said:?}");
+    assert!(said.err.contains("localhost:1"), "{said:?}");
+}
