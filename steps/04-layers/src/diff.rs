@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use tar::{Builder, EntryType, Header};
@@ -281,8 +282,8 @@ impl<'a> LayerWriter<'a> {
         let kind = meta.file_type();
         if kind.is_symlink() {
             header.set_entry_type(EntryType::Symlink);
-            let target = fs::read_link(source)?;
-            return self.tar.append_link(&mut header, path, target);
+            let target = fs::read_link(source)?.into_os_string();
+            return self.symlink(&mut header, path, target.as_bytes());
         }
         if kind.is_file() {
             header.set_entry_type(EntryType::Regular);
@@ -310,6 +311,25 @@ impl<'a> LayerWriter<'a> {
             name.push("/");
         }
         self.tar.append_data(&mut header, Path::new(&name), io::empty())
+    }
+
+    /// The target goes in as it is: `append_link` would tidy it up, and
+    /// `./a` and `a` are not the same link to a program that reads it.
+    fn symlink(
+        &mut self,
+        header: &mut Header,
+        path: &Path,
+        target: &[u8],
+    ) -> io::Result<()> {
+        if header.set_link_name_literal(target).is_err() {
+            let mut long = Header::new_gnu();
+            long.set_path("././@LongLink")?;
+            long.set_entry_type(EntryType::GNULongLink);
+            long.set_size(target.len() as u64 + 1);
+            long.set_cksum();
+            self.tar.append(&long, io::Read::chain(target, &[0][..]))?;
+        }
+        self.tar.append_data(header, path, io::empty())
     }
 
     /// Extended attributes travel as PAX records before the entry.

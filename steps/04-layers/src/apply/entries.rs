@@ -58,6 +58,8 @@ pub(crate) struct Entries<'a> {
     limits: Limits,
     /// Bytes taken from `input`.
     at: u64,
+    /// Where the last header began.
+    start: u64,
     /// Content of the current entry not yet taken, and its padding.
     left: u64,
     padding: u64,
@@ -77,7 +79,15 @@ impl<'a> Entries<'a> {
         input: &'a mut dyn BufRead,
         limits: Limits,
     ) -> Entries<'a> {
-        Entries { input, limits, at: 0, left: 0, padding: 0, count: 0 }
+        Entries {
+            input,
+            limits,
+            at: 0,
+            start: 0,
+            left: 0,
+            padding: 0,
+            count: 0,
+        }
     }
 
     /// The next entry; its content is then read with [`Entries::content`],
@@ -340,6 +350,7 @@ impl<'a> Entries<'a> {
             return Ok(None);
         }
         let mut header = Header::new_old();
+        self.start = self.at;
         self.read_exact(header.as_mut_bytes())?;
         let bytes = header.as_bytes();
         if bytes.iter().all(|b| *b == 0) {
@@ -396,8 +407,7 @@ impl<'a> Entries<'a> {
     }
 
     fn bad(&self, problem: impl ToString) -> TarError {
-        let at = self.at.saturating_sub(BLOCK as u64);
-        TarError::Header { at, problem: problem.to_string() }
+        TarError::Header { at: self.start, problem: problem.to_string() }
     }
 }
 

@@ -79,6 +79,12 @@ pub struct Options {
     /// first user namespace; otherwise under `user.`, for mounts with the
     /// option `userxattr`.
     pub trusted: bool,
+    /// It is a layer: `.wh.` in front of a name says that the file is gone.
+    /// In other tars such a name is a name.
+    pub whiteouts: bool,
+    /// A directory is not replaced by something else, nor the reverse:
+    /// `docker cp` must not remove a tree by a slip of the hand.
+    pub keep_kinds: bool,
     /// See [`Limits`].
     pub limits: Limits,
 }
@@ -90,6 +96,8 @@ impl Options {
         Options {
             owners: root,
             trusted: root && in_first_user_namespace(),
+            whiteouts: true,
+            keep_kinds: false,
             limits: LIMITS,
         }
     }

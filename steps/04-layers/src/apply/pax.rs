@@ -127,7 +127,7 @@ mod tests {
         let data = b"33 SCHILY.xattr.user.a=x\n12 b\0\n=\n10 uid=12\n";
         let pax = Pax::parse(data).unwrap();
         assert_eq!(pax.xattrs[0].0, b"user.a");
-        assert_eq!(pax.xattrs[0].1, b"x\n12 b\0");
+        assert_eq!(pax.xattrs[0].1, b"x\n12 b\0\n=");
         assert_eq!(pax.uid, Some(12));
     }
 

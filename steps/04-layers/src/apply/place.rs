@@ -41,7 +41,7 @@ impl Applier {
             name: name.to_vec(),
             path: path.clone(),
         };
-        if name.starts_with(WHITEOUT) {
+        if self.options.whiteouts && name.starts_with(WHITEOUT) {
             return self.whiteout(entry, above, &place);
         }
         match entry.kind {
@@ -107,6 +107,11 @@ impl Applier {
             Ok(()) => {}
             Err(Errno::EXIST) => match self.existing(place)? {
                 Existing::Directory => {}
+                _ if self.options.keep_kinds => {
+                    let problem =
+                        "cannot overwrite non-directory with directory";
+                    return Err(TarError::entry(&entry.path, problem));
+                }
                 other => {
                     // Deleted below and made anew here: of the directory
                     // below nothing may show.
@@ -164,6 +169,9 @@ impl Applier {
             return Ok(());
         }
         let problem = |text| Err(TarError::entry(&entry.path, text));
+        if target.is_empty() {
+            return problem("a hard link to a directory");
+        }
         let (above, old) = split(&target);
         let from = self.dirs.get(above)?;
         let nofollow = AtFlags::SYMLINK_NOFOLLOW;
@@ -289,6 +297,13 @@ impl Applier {
     ) -> Result<Result<T, Errno>, TarError> {
         match make() {
             Err(Errno::EXIST) => {
+                if self.options.keep_kinds
+                    && self.existing(place)? == Existing::Directory
+                {
+                    let problem =
+                        "cannot overwrite directory with non-directory";
+                    return Err(TarError::entry(&place.path, problem));
+                }
                 self.clear(place)?;
                 Ok(make())
             }

@@ -110,7 +110,11 @@ impl Load<'_> {
         for image in found {
             let new = self.image(image)?;
             match loaded.iter_mut().find(|l| l.image == new.image) {
-                Some(known) => known.names.extend(new.names),
+                Some(known) => {
+                    known.names.extend(new.names);
+                    known.names.sort();
+                    known.names.dedup();
+                }
                 None => loaded.push(new),
             }
         }
