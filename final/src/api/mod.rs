@@ -4,6 +4,7 @@
 //! the answer together. Versions, headers and unknown paths are dealt with
 //! by [`cli_api::server`], around all of them.
 
+pub mod archive;
 pub mod attach;
 pub mod build;
 pub mod commit;
@@ -23,7 +24,7 @@ pub mod volumes;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{delete, get, head, post};
+use axum::routing::{delete, get, head, post, put};
 use cli_api::server::ApiError;
 use http::StatusCode;
 
@@ -75,6 +76,9 @@ fn stream_routes() -> Router<Arc<Engine>> {
         .route("/containers/{name}/stats", get(follow::stats))
         .route("/containers/{name}/attach", post(attach::attach))
         .route("/containers/{name}/resize", post(attach::resize))
+        .route("/containers/{name}/archive", head(archive::stat))
+        .route("/containers/{name}/archive", get(archive::get))
+        .route("/containers/{name}/archive", put(archive::put))
         .route("/containers/{name}/exec", post(exec::create))
         .route("/exec/{id}/start", post(exec::start))
         .route("/exec/{id}/resize", post(exec::resize))

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use cli_api::frames::Decoder;
 
-use super::{Container, Phase};
 use super::config::Config;
 use super::exec::ExecConfig;
 use super::state::{Health, Probe, Status, now};
+use super::{Container, Phase};
 use crate::engine::Engine;
 use crate::engine::error::Error;
 use crate::engine::events::Attributes;

@@ -11,6 +11,7 @@
 //!
 //! Each verb is a module: `create`, `start`, `stop`, `remove`…
 
+pub mod archive;
 pub mod attach;
 pub mod config;
 pub mod create;
@@ -28,6 +29,7 @@ pub mod record;
 mod recover;
 pub mod remove;
 mod restart;
+pub mod root;
 mod security;
 mod signal;
 mod spec;
@@ -36,6 +38,7 @@ pub mod state;
 pub mod stats;
 pub mod stop;
 pub mod top;
+mod tree;
 pub mod update;
 mod validate;
 
