@@ -1,6 +1,7 @@
 //! The finished engine.
 
 pub mod api;
+pub mod cli;
 pub mod engine;
 pub mod network;
 pub mod shim;

@@ -1,4 +1,10 @@
-//! The finished engine: skiff, which speaks the Docker Engine API
+//! One binary, three programs: the command, the daemon, and a container's
+//! shim.
+//!
+//! Which of them is decided before anything else happens. The shim must
+//! never see a second thread, because it forks, and a forked child has only
+//! the thread that forked: a lock that another one held stays locked.
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -6,6 +12,6 @@ fn main() -> ExitCode {
     match args.next() {
         Some(verb) if verb == "shim" => skiff::shim::main(args),
         Some(verb) if verb == "daemon" => skiff::engine::daemon::main(args),
-        _ => ExitCode::FAILURE,
+        _ => skiff::cli::main(),
     }
 }

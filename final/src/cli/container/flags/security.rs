@@ -1,0 +1,169 @@
+//! Rights, namespaces and devices.
+
+use std::path::Path;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Body, labels};
+
+/// Flags about what the container may do.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SecurityFlags {
+    /// Nearly all that root may do on the host: no container any more
+    #[arg(long)]
+    privileged: bool,
+    /// Add a capability, or ALL; may repeat
+    #[arg(long, value_name = "CAPABILITY")]
+    cap_add: Vec<String>,
+    /// Take a capability away, or ALL; may repeat
+    #[arg(long, value_name = "CAPABILITY")]
+    cap_drop: Vec<String>,
+    /// no-new-privileges, seccomp=FILE, seccomp=unconfined,
+    /// apparmor=PROFILE, label=…, systempaths=unconfined; may repeat
+    #[arg(long, value_name = "OPTION")]
+    security_opt: Vec<String>,
+    /// Give it a device, as /dev/sda:/dev/xvda:rwm; may repeat
+    #[arg(long, value_name = "DEVICE")]
+    device: Vec<String>,
+    /// Rule for kinds of devices, as 'c 13:* rwm'; may repeat
+    #[arg(long, value_name = "RULE")]
+    device_cgroup_rule: Vec<String>,
+    /// Graphics cards, as all or device=0
+    #[arg(long, value_name = "REQUEST")]
+    gpus: Option<String>,
+    /// PID namespace: host or container:NAME
+    #[arg(long, value_name = "MODE")]
+    pid: Option<String>,
+    /// IPC namespace: private, shareable, host, none or container:NAME
+    #[arg(long, value_name = "MODE")]
+    ipc: Option<String>,
+    /// UTS namespace: host
+    #[arg(long, value_name = "MODE")]
+    uts: Option<String>,
+    /// User namespace: host
+    #[arg(long, value_name = "MODE")]
+    userns: Option<String>,
+    /// cgroup namespace: private or host
+    #[arg(long, value_name = "MODE")]
+    cgroupns: Option<String>,
+    /// Kernel setting of its namespaces, as net.ipv4.ip_forward=1; may
+    /// repeat
+    #[arg(long, value_name = "NAME=VALUE")]
+    sysctl: Vec<String>,
+    /// Another low-level runtime than our own
+    #[arg(long, value_name = "NAME")]
+    runtime: Option<String>,
+    /// Isolation technology: only default
+    #[arg(long, value_name = "NAME")]
+    isolation: Option<String>,
+}
+
+impl SecurityFlags {
+    pub(super) fn add(&self, body: &mut Body) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.gpus.is_none(),
+            "--gpus is not supported; give the devices with --device"
+        );
+        body.host("Privileged", self.privileged);
+        body.host("CapAdd", capabilities(&self.cap_add));
+        body.host("CapDrop", capabilities(&self.cap_drop));
+        self.options(body)?;
+        let mut devices = Vec::new();
+        for text in &self.device {
+            devices.push(device(text)?);
+        }
+        body.host("Devices", devices);
+        if !self.device_cgroup_rule.is_empty() {
+            let rules = self.device_cgroup_rule.clone();
+            body.host("DeviceCgroupRules", rules);
+        }
+        let modes = [
+            ("PidMode", &self.pid),
+            ("IpcMode", &self.ipc),
+            ("UTSMode", &self.uts),
+            ("UsernsMode", &self.userns),
+            ("CgroupnsMode", &self.cgroupns),
+            ("Runtime", &self.runtime),
+            ("Isolation", &self.isolation),
+        ];
+        for (key, mode) in modes {
+            body.host(key, mode.clone().unwrap_or_default());
+        }
+        body.host("Sysctls", labels(&self.sysctl));
+        Ok(())
+    }
+
+    /// A seccomp profile travels as its text; systempaths as two lists.
+    fn options(&self, body: &mut Body) -> anyhow::Result<()> {
+        let mut options = Vec::new();
+        for option in &self.security_opt {
+            // `name:value` is the old way to write it.
+            let (name, value) =
+                option.split_once(['=', ':']).unwrap_or((option.as_str(), ""));
+            match (name, value) {
+                ("systempaths", "unconfined") => {
+                    body.host("MaskedPaths", Value::Array(Vec::new()));
+                    body.host("ReadonlyPaths", Value::Array(Vec::new()));
+                }
+                ("seccomp", value)
+                    if value != "unconfined" && value != "builtin" =>
+                {
+                    let profile = profile(Path::new(value))?;
+                    options.push(format!("seccomp={profile}"));
+                }
+                _ => options.push(option.clone()),
+            }
+        }
+        body.host("SecurityOpt", options);
+        Ok(())
+    }
+}
+
+fn profile(path: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(path).map_err(|cause| {
+        anyhow::anyhow!(
+            "opening seccomp profile ({}) failed: {cause}",
+            path.display()
+        )
+    })?;
+    let compact: Value = serde_json::from_str(&text).map_err(|cause| {
+        anyhow::anyhow!(
+            "compacting json for seccomp profile ({}) failed: {cause}",
+            path.display()
+        )
+    })?;
+    Ok(compact.to_string())
+}
+
+/// `net_admin` as `CAP_NET_ADMIN`, which is how the API writes it.
+fn capabilities(names: &[String]) -> Vec<String> {
+    names
+        .iter()
+        .map(|it| it.to_uppercase())
+        .map(|it| match it == "ALL" || it.starts_with("CAP_") {
+            true => it,
+            false => format!("CAP_{it}"),
+        })
+        .collect()
+}
+
+/// `/dev/a`, `/dev/a:/dev/b`, `/dev/a:rw`, `/dev/a:/dev/b:rwm`.
+fn device(text: &str) -> anyhow::Result<Value> {
+    let is_mode = |it: &str| {
+        !it.is_empty() && it.chars().all(|letter| "rwm".contains(letter))
+    };
+    let parts: Vec<_> = text.split(':').collect();
+    let (source, target, mode) = match parts[..] {
+        [source] => (source, source, "rwm"),
+        [source, mode] if is_mode(mode) => (source, source, mode),
+        [source, target] => (source, target, "rwm"),
+        [source, target, mode] if is_mode(mode) => (source, target, mode),
+        _ => anyhow::bail!("invalid device specification: {text}"),
+    };
+    Ok(json!({
+        "PathOnHost": source,
+        "PathInContainer": target,
+        "CgroupPermissions": mode,
+    }))
+}

@@ -1,0 +1,134 @@
+//! Finding the daemon, and starting one where there is none.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use clap::Args;
+use cli_api::client::{Client, Host};
+use cli_api::{Error, daemon};
+use http::Method;
+
+use super::failure::Failure;
+use crate::engine::config::Settings;
+
+/// The newest version of the API that this command speaks.
+pub(crate) const NEWEST: (u16, u16) = (1, 51);
+
+/// Options that stand before the command.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Global {
+    /// Where the daemon is: unix://PATH or tcp://HOST:PORT [default:
+    /// $DOCKER_HOST, else a daemon of this machine, started on demand]
+    #[arg(short = 'H', long, value_name = "URL")]
+    pub(crate) host: Option<String>,
+    /// Where config.json with registry passwords is [default:
+    /// $DOCKER_CONFIG, else ~/.docker]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// A connection that a command can use.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) global: Global,
+}
+
+impl Context {
+    /// Finds the daemon and agrees on a version with it.
+    ///
+    /// If nobody said where the daemon is, one is started on demand.
+    pub(crate) async fn connect(global: &Global) -> anyhow::Result<Context> {
+        let host = match global.given_host() {
+            Some(given) => given.parse::<Host>()?,
+            None => {
+                let place = Place::usual();
+                place.ensure_running()?;
+                place.host.parse()?
+            }
+        };
+        let client = Client::new(host);
+        let ping = client
+            .send(Method::GET, "/_ping", cli_api::client::Payload::none())
+            .await
+            .map_err(unreachable_daemon)?;
+        let theirs = ping
+            .headers()
+            .get("api-version")
+            .and_then(|it| version(it.to_str().ok()?))
+            .unwrap_or((1, 24));
+        let (major, minor) = theirs.min(NEWEST);
+        let client = client.with_prefix(format!("/v{major}.{minor}"));
+        Ok(Context { client, global: global.clone() })
+    }
+}
+
+fn version(text: &str) -> Option<(u16, u16)> {
+    let (major, minor) = text.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// Docker's sentence, the cause, and the way out.
+fn unreachable_daemon(why: Error) -> anyhow::Error {
+    let Error::Connect { host, cause } = &why else { return why.into() };
+    let text = format!(
+        "Cannot connect to the Docker daemon at {host}. Is the docker daemon \
+         running?\n{cause}; start one with: skiff daemon -H {host}"
+    );
+    Failure::new(1, text).into()
+}
+
+impl Global {
+    fn given_host(&self) -> Option<String> {
+        let set = std::env::var("DOCKER_HOST").ok();
+        self.host.clone().or(set).filter(|it| !it.is_empty())
+    }
+
+    /// The directory of config.json.
+    pub(crate) fn config_dir(&self) -> Option<PathBuf> {
+        let set = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
+        let home = || Some(std::env::home_dir()?.join(".docker"));
+        self.config.clone().or(set).or_else(home)
+    }
+}
+
+/// Where the daemon of this user is if nothing else is said, and how it is
+/// started.
+#[derive(Debug)]
+struct Place {
+    host: String,
+    arguments: Vec<String>,
+    data_root: PathBuf,
+}
+
+impl Place {
+    /// The usual socket; or, with `SKIFF_DATA_ROOT`, a daemon of its own
+    /// that keeps everything below that directory.
+    fn usual() -> Place {
+        let mut settings = Settings::default();
+        let mut arguments = vec!["daemon".to_owned()];
+        if let Some(root) = std::env::var_os("SKIFF_DATA_ROOT") {
+            let root = PathBuf::from(root);
+            let host = format!("unix://{}/skiff.sock", root.display());
+            arguments.push(format!("--data-root={}", root.display()));
+            arguments.push(format!("--host={host}"));
+            settings.hosts = vec![host];
+            settings.data_root = Some(root);
+        }
+        let host = settings.hosts().swap_remove(0);
+        Place { host, arguments, data_root: settings.data_root() }
+    }
+
+    fn ensure_running(&self) -> anyhow::Result<()> {
+        let host: Host = self.host.parse()?;
+        let Some(socket) = host.unix() else { return Ok(()) };
+        // Not by its path, which an update may have given to another file.
+        let mut command = Command::new("/proc/self/exe");
+        command.args(&self.arguments);
+        let log = self.data_root.join("daemon.log");
+        daemon::ensure_running(socket, &log, command, || {
+            eprintln!("Starting the daemon; its log is {}", log.display());
+        })?;
+        Ok(())
+    }
+}

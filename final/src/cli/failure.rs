@@ -1,0 +1,75 @@
+//! Exit codes and messages.
+
+use std::process::ExitCode;
+
+use cli_api::Error;
+
+/// Ends the program with this code, after this message.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Failure {
+    /// Docker's: 1 for most, 125 to 127 for `run`, or the container's own.
+    pub(crate) code: u8,
+    /// May be empty.
+    pub(crate) message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(code: u8, message: impl Into<String>) -> Failure {
+        Failure { code, message: message.into() }
+    }
+
+    /// Everything has been said.
+    pub(crate) fn silent(code: u8) -> Failure {
+        Failure::new(code, "")
+    }
+}
+
+/// What the daemon said, in front of which Docker puts its name.
+pub(crate) fn sentence(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<Error>() {
+        Some(it @ Error::Api { .. }) => {
+            format!("Error response from daemon: {it}")
+        }
+        _ => format!("{error:#}"),
+    }
+}
+
+/// Says why a command failed, and with which code it ends.
+pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    if is_broken_pipe(error) {
+        // `skiff ps | head -1` has what it wanted.
+        return ExitCode::SUCCESS;
+    }
+    let (code, text) = match error.downcast_ref::<Failure>() {
+        Some(it) => (it.code, it.message.clone()),
+        None => (1, sentence(error)),
+    };
+    if !text.is_empty() {
+        eprintln!("{text}");
+    }
+    ExitCode::from(code)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|it| {
+        it.downcast_ref::<std::io::Error>()
+            .is_some_and(|it| it.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}
+
+/// Does something for each name. Says at once what fails, goes on, and
+/// fails at the end.
+pub(crate) async fn each(
+    names: &[String],
+    work: impl AsyncFn(&str) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut failed = false;
+    for name in names {
+        if let Err(why) = work(name).await {
+            eprintln!("{}", sentence(&why));
+            failed = true;
+        }
+    }
+    if failed { Err(Failure::silent(1).into()) } else { Ok(()) }
+}

@@ -1,0 +1,51 @@
+//! `--format`: the part of Go's templates that people type.
+//!
+//! `{{.Name}}`, pipelines, `json`, `join`, `upper` …, `if`, `range`, `with`
+//! and variables. A template is parsed into a tree once and run for each
+//! row; data is JSON.
+
+mod eval;
+mod functions;
+mod lex;
+mod parse;
+
+use serde_json::Value;
+use thiserror::Error;
+
+/// What is wrong with a template, in Go's words where people know them.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("template parsing error: template: {0}")]
+pub(super) struct TemplateError(String);
+
+impl TemplateError {
+    pub(super) fn new(text: impl Into<String>) -> TemplateError {
+        TemplateError(text.into())
+    }
+}
+
+/// A template, ready to run.
+#[derive(Debug, Clone)]
+pub(super) struct Template(Vec<parse::Node>);
+
+impl Template {
+    /// Parses a template; `\t` and `\n` in it mean a tab and a new line, as
+    /// they do for the docker command.
+    ///
+    /// # Errors
+    /// [`TemplateError`].
+    pub(super) fn parse(text: &str) -> Result<Template, TemplateError> {
+        let text = text.replace("\\t", "\t").replace("\\n", "\n");
+        parse::parse(&text).map(Template)
+    }
+
+    /// Fills it in with `data`.
+    ///
+    /// # Errors
+    /// [`TemplateError`], for example for a field that does not exist.
+    pub(super) fn render(&self, data: &Value) -> Result<String, TemplateError> {
+        eval::render(&self.0, data)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn show(template: &str) -> String {
+    let data = json!({
+        "Name": "web", "Id": "4f1c", "Ports": ["80", "443"], "Empty": [],
+        "State": {"Running": true, "Pid": 42, "Error": ""},
+        "Labels": "a=b,c=d",
+        "Networks": {"bridge": {"IPAddress": "172.17.0.2"}},
+        "Nothing": null,
+    });
+    Template::parse(template)
+        .and_then(|it| it.render(&data))
+        .unwrap_or_else(|why| why.to_string())
+}
+
+#[test]
+fn what_people_type_works() {
+    assert_eq!(show("{{.Name}}"), "web");
+    assert_eq!(show("{{ .State.Pid }}\\t{{.Id}}"), "42\t4f1c");
+    assert_eq!(show("{{json .Ports}}"), r#"["80","443"]"#);
+    assert_eq!(
+        show("{{.State | json}}"),
+        r#"{"Running":true,"Pid":42,"Error":""}"#
+    );
+    assert_eq!(show("{{join .Ports \", \"}}"), "80, 443");
+    assert_eq!(show("{{upper .Name}}{{len .Ports}}"), "WEB2");
+    assert_eq!(show("{{.Label \"c\"}}"), "d");
+    assert_eq!(show("{{range .Networks}}{{.IPAddress}}{{end}}"), "172.17.0.2");
+    assert_eq!(
+        show("{{range $k, $v := .Networks}}{{$k}}={{$v.IPAddress}}{{end}}"),
+        "bridge=172.17.0.2"
+    );
+    assert_eq!(
+        show("{{(index .Networks \"bridge\").IPAddress}}"),
+        "172.17.0.2"
+    );
+    assert_eq!(show("{{index .Ports 1}}"), "443");
+    assert_eq!(show("{{if .State.Running}}up{{else}}down{{end}}"), "up");
+    assert_eq!(
+        show("{{if eq .Name \"x\"}}1{{else if .Empty}}2{{else}}3{{end}}"),
+        "3"
+    );
+    assert_eq!(show("{{with .State}}{{.Pid}} {{$.Name}}{{end}}"), "42 web");
+    assert_eq!(show("{{$x := .Name}}{{$x}}!"), "web!");
+    assert_eq!(show("a {{- /* not here */ -}} b {{- 1 -}} c"), "a b1c");
+    assert_eq!(show("{{printf \"%-5s|%.1s|%d\" .Name .Id 7}}"), "web  |4|7");
+    assert_eq!(show("{{and true .Empty}}{{or .Empty .Name}}"), "[]web");
+    assert_eq!(show("{{range .Empty}}x{{else}}none{{end}}"), "none");
+    assert_eq!(show("{{.}}").get(..9), Some("map[Empty"));
+}
+
+#[test]
+fn mistakes_are_named() {
+    insta::assert_snapshot!(show("{{.Nmae}}"), @r#"template parsing error: template: :1:2: executing "" at <.Nmae>: map has no entry for key "Nmae""#);
+    insta::assert_snapshot!(show("{{.Name"), @"template parsing error: template: :1: unclosed action");
+    insta::assert_snapshot!(show("{{foo .Name}}"), @r#"template parsing error: template: :1: function "foo" not defined"#);
+    insta::assert_snapshot!(show("{{if .Name}}x"), @"template parsing error: template: :1: unexpected EOF");
+    insta::assert_snapshot!(show("{{end}}"), @"template parsing error: template: :1: unexpected {{end}} or {{else}}");
+}
+
+proptest! {
+    #[test]
+    fn no_template_makes_us_panic(
+        text in r#"(\{\{|\}\}|\.|\$|[a-z ]|"|`|\(|\)|\||-|if |end|range |eq |printf |slice |[0-9]){0,30}"#
+    ) {
+        let _ = show(&text);
+        let _ = show(&format!("{{{{{text}}}}}"));
+    }
+}

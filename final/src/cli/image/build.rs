@@ -1,0 +1,248 @@
+//! `build`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use cli_api::client::Payload;
+use http::Method;
+use serde_json::{Map, Value, json};
+
+use super::context_tar::BuildContext;
+use super::repo_and_tag;
+use crate::cli::auth::{self, ConfigFile};
+use crate::cli::container::{Ulimit, labels};
+use crate::cli::context::Context;
+use crate::cli::download;
+use crate::cli::progress::{self, Show};
+use crate::cli::query::Query;
+use crate::cli::units::{bytes, bytes_or_unlimited};
+
+/// Build an image from a Dockerfile
+#[derive(Debug, Clone, Args)]
+pub(crate) struct BuildArgs {
+    /// Name of the image; may repeat
+    #[arg(short, long, value_name = "NAME[:TAG]")]
+    tag: Vec<String>,
+    /// The Dockerfile; - for standard input
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Value of an ARG; a name alone takes it from here; may repeat
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    build_arg: Vec<String>,
+    /// A label; may repeat
+    #[arg(long, value_name = "KEY=VALUE")]
+    label: Vec<String>,
+    /// Stop at this stage
+    #[arg(long, value_name = "STAGE")]
+    target: Option<String>,
+    /// Run every step again
+    #[arg(long)]
+    no_cache: bool,
+    /// Ask the registry for newer base images
+    #[arg(long)]
+    pull: bool,
+    /// Print the ID and nothing else
+    #[arg(short, long)]
+    quiet: bool,
+    /// Write the image's ID to this file
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
+    /// Platform of the image, as linux/arm64
+    #[arg(long)]
+    platform: Option<String>,
+    /// Network for RUN steps: default, host, none
+    #[arg(long, value_name = "MODE")]
+    network: Option<String>,
+    /// Line for /etc/hosts in RUN steps; may repeat
+    #[arg(long, value_name = "NAME:ADDRESS")]
+    add_host: Vec<String>,
+    /// Image whose layers may be reused; may repeat
+    #[arg(long, value_name = "IMAGE")]
+    cache_from: Vec<String>,
+    /// Remove containers of steps that succeeded
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set,
+        num_args = 0..=1, default_missing_value = "true",
+        require_equals = true, value_name = "BOOL")]
+    rm: bool,
+    /// Remove containers of steps that failed, too
+    #[arg(long)]
+    force_rm: bool,
+    /// Make one layer of all new ones
+    #[arg(long)]
+    squash: bool,
+    /// The most memory for RUN steps
+    #[arg(short, long, value_name = "BYTES", value_parser = bytes)]
+    memory: Option<i64>,
+    /// The most memory and swap together
+    #[arg(long, value_name = "BYTES", value_parser = bytes_or_unlimited,
+        allow_negative_numbers = true)]
+    memory_swap: Option<i64>,
+    /// CPU weight of RUN steps
+    #[arg(short, long, value_name = "WEIGHT")]
+    cpu_shares: Option<i64>,
+    /// CPU time per period, in microseconds
+    #[arg(long, value_name = "MICROSECONDS")]
+    cpu_quota: Option<i64>,
+    /// The period, in microseconds
+    #[arg(long, value_name = "MICROSECONDS")]
+    cpu_period: Option<i64>,
+    /// Which CPUs RUN steps may use
+    #[arg(long, value_name = "LIST")]
+    cpuset_cpus: Option<String>,
+    /// Which memory nodes
+    #[arg(long, value_name = "LIST")]
+    cpuset_mems: Option<String>,
+    /// Size of /dev/shm in RUN steps
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    shm_size: Option<i64>,
+    /// A limit per process in RUN steps; may repeat
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    ulimit: Vec<Ulimit>,
+    /// The cgroup for RUN steps
+    #[arg(long, value_name = "PATH")]
+    cgroup_parent: Option<String>,
+    /// Say for each step whether the cache was used, and why not
+    #[arg(long)]
+    explain: bool,
+    /// A directory; - for a tar archive or a Dockerfile on standard input
+    #[arg(value_name = "PATH")]
+    context: PathBuf,
+}
+
+/// `build`.
+pub(crate) async fn build(
+    context: &Context,
+    args: BuildArgs,
+) -> anyhow::Result<u8> {
+    let (dockerfile, body) = args.body()?;
+    let query = args.query(&dockerfile)?;
+    let config = ConfigFile::load(&context.global)?;
+    let header = ("x-registry-config", auth::header(&config.all())?);
+    let answer =
+        context.client.send_with(Method::POST, &query, body, &[header]).await?;
+    let mut id = String::new();
+    let show = if args.quiet { Show::Nothing } else { Show::Output };
+    progress::follow(answer, show, |message| {
+        let aux = message.aux.as_ref().and_then(|it| it["ID"].as_str());
+        if let Some(it) = aux.or(Some(message.stream.trim()))
+            && it.starts_with("sha256:")
+        {
+            id = it.to_owned();
+        }
+    })
+    .await?;
+    if args.quiet {
+        println!("{id}");
+    }
+    if let Some(file) = &args.iidfile {
+        anyhow::ensure!(!id.is_empty(), "the engine did not say the ID");
+        std::fs::write(file, &id)?;
+    }
+    Ok(0)
+}
+
+impl BuildArgs {
+    /// The Dockerfile's path in the archive, and the archive.
+    fn body(&self) -> anyhow::Result<(String, Payload)> {
+        if self.context == Path::new("-") {
+            return self.from_stdin();
+        }
+        let files = BuildContext::open(&self.context, self.file.as_deref())?;
+        let dockerfile = files.dockerfile.clone();
+        let body =
+            download::written("application/x-tar", move |out| files.write(out));
+        Ok((dockerfile, body))
+    }
+
+    /// A tar archive, or else a Dockerfile without a context.
+    fn from_stdin(&self) -> anyhow::Result<(String, Payload)> {
+        use std::io::{BufRead, Read};
+        let mut input = std::io::BufReader::new(std::io::stdin());
+        let is_text = std::str::from_utf8(input.fill_buf()?).is_ok_and(|it| {
+            // Archives have zeros, and so do compressed ones.
+            !it.contains('\0')
+        });
+        let name = self.file.as_deref().unwrap_or(Path::new("Dockerfile"));
+        let name = name.to_string_lossy().into_owned();
+        if !is_text {
+            let body = download::written("application/x-tar", move |out| {
+                std::io::copy(&mut input, out).map(drop)
+            });
+            return Ok((name, body));
+        }
+        let mut text = Vec::new();
+        input.read_to_end(&mut text)?;
+        let file = name.clone();
+        let body = download::written("application/x-tar", move |out| {
+            let mut builder = tar::Builder::new(out);
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o644);
+            header.set_size(text.len() as u64);
+            builder.append_data(&mut header, &file, text.as_slice())?;
+            builder.finish()
+        });
+        Ok((name, body))
+    }
+
+    fn query(&self, dockerfile: &str) -> anyhow::Result<String> {
+        let mut query = Query::new("/build")
+            .with("version", "1")
+            .with("dockerfile", dockerfile)
+            .flag("nocache", self.no_cache)
+            .flag("pull", self.pull)
+            .flag("q", self.quiet)
+            .flag("forcerm", self.force_rm)
+            .flag("squash", self.squash)
+            .flag("explain", self.explain)
+            .maybe("target", self.target.as_deref())
+            .maybe("platform", self.platform.as_deref())
+            .maybe("networkmode", self.network.as_deref())
+            .maybe("memory", self.memory)
+            .maybe("memswap", self.memory_swap)
+            .maybe("cpushares", self.cpu_shares)
+            .maybe("cpuquota", self.cpu_quota)
+            .maybe("cpuperiod", self.cpu_period)
+            .maybe("cpusetcpus", self.cpuset_cpus.as_deref())
+            .maybe("cpusetmems", self.cpuset_mems.as_deref())
+            .maybe("shmsize", self.shm_size)
+            .maybe("cgroupparent", self.cgroup_parent.as_deref());
+        for name in &self.tag {
+            let _checked = repo_and_tag(name)?;
+            query = query.with("t", name);
+        }
+        for host in &self.add_host {
+            query = query.with("extrahosts", host);
+        }
+        if !self.rm {
+            query = query.with("rm", "0");
+        }
+        if !self.build_arg.is_empty() {
+            let all = build_args(&self.build_arg);
+            query = query.with("buildargs", Value::from(all).to_string());
+        }
+        if !self.label.is_empty() {
+            let all = Value::from(labels(&self.label));
+            query = query.with("labels", all.to_string());
+        }
+        if !self.cache_from.is_empty() {
+            let all = json!(self.cache_from);
+            query = query.with("cachefrom", all.to_string());
+        }
+        if !self.ulimit.is_empty() {
+            let all: Value = self.ulimit.iter().map(Ulimit::json).collect();
+            query = query.with("ulimits", all.to_string());
+        }
+        Ok(query.build())
+    }
+}
+
+/// A name alone takes its value from our environment; null if it has none.
+fn build_args(pairs: &[String]) -> Map<String, Value> {
+    pairs
+        .iter()
+        .map(|it| match it.split_once('=') {
+            Some((name, value)) => (name.to_owned(), value.into()),
+            None => (it.clone(), std::env::var(it).ok().into()),
+        })
+        .collect()
+}

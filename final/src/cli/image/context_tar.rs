@@ -1,0 +1,221 @@
+//! The build context as a tar archive, without what `.dockerignore` names.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use layers::build::ignore::Ignore;
+
+/// What is sent to the builder.
+#[derive(Debug, Clone)]
+pub(crate) struct BuildContext {
+    root: PathBuf,
+    ignore: Ignore,
+    /// The Dockerfile's path in the archive.
+    pub(crate) dockerfile: String,
+    /// A Dockerfile from elsewhere, which is added under that path.
+    outside: Option<Vec<u8>>,
+}
+
+impl BuildContext {
+    /// Looks at the directory `root`. `dockerfile` is what `-f` names, `-`
+    /// for standard input.
+    ///
+    /// # Errors
+    /// If there is no such directory or file, or the ignore file is wrong.
+    pub(crate) fn open(
+        root: &Path,
+        dockerfile: Option<&Path>,
+    ) -> anyhow::Result<BuildContext> {
+        let root = root.canonicalize().map_err(|_| {
+            anyhow::anyhow!(
+                "unable to prepare context: path {:?} not found",
+                root.display()
+            )
+        })?;
+        anyhow::ensure!(
+            root.is_dir(),
+            "unable to prepare context: {} is not a directory",
+            root.display()
+        );
+        let given =
+            dockerfile.map_or_else(|| root.join("Dockerfile"), Path::to_owned);
+        let (name, outside) = if given == Path::new("-") {
+            let text = io::read_to_string(io::stdin())?;
+            (OUTSIDE.to_owned(), Some(text.into_bytes()))
+        } else {
+            locate(&root, &given)?
+        };
+        let ignore = ignore_for(&root, &given)?;
+        Ok(BuildContext { root, ignore, dockerfile: name, outside })
+    }
+
+    /// Writes the archive.
+    ///
+    /// # Errors
+    /// If a file cannot be read, with its path.
+    pub(crate) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut builder = tar::Builder::new(out);
+        builder.follow_symlinks(false);
+        self.add(&mut builder, Path::new(""))?;
+        if let Some(text) = &self.outside {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o644);
+            header.set_size(text.len() as u64);
+            builder.append_data(
+                &mut header,
+                &self.dockerfile,
+                text.as_slice(),
+            )?;
+        }
+        builder.into_inner()?.flush()
+    }
+
+    fn add(
+        &self,
+        builder: &mut tar::Builder<&mut dyn Write>,
+        dir: &Path,
+    ) -> io::Result<()> {
+        let at = self.root.join(dir);
+        let mut entries: Vec<_> = fs::read_dir(&at)
+            .and_then(Iterator::collect)
+            .map_err(|why| named(&at, &why))?;
+        // In order, so that the same files make the same archive.
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let path = dir.join(entry.file_name());
+            let kind = entry.file_type()?;
+            let skip = self.skips(&path);
+            if kind.is_dir() {
+                // A later `!pattern` may bring something back from inside.
+                if !skip {
+                    builder.append_dir(&path, entry.path())?;
+                }
+                self.add(builder, &path)?;
+            } else if !skip && (kind.is_file() || kind.is_symlink()) {
+                // Sockets and devices mean nothing elsewhere.
+                builder
+                    .append_path_with_name(entry.path(), &path)
+                    .map_err(|why| named(&entry.path(), &why))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The builder itself needs the Dockerfile and the ignore file even if
+    /// they are ignored; it keeps COPY from seeing them.
+    fn skips(&self, path: &Path) -> bool {
+        let text = path.to_string_lossy();
+        let needed =
+            text == self.dockerfile.as_str() || text == ".dockerignore";
+        !needed && self.ignore.excludes(&text)
+    }
+}
+
+/// The name under which a Dockerfile from elsewhere is sent.
+const OUTSIDE: &str = ".dockerfile.outside";
+
+fn named(path: &Path, why: &io::Error) -> io::Error {
+    io::Error::new(why.kind(), format!("{}: {why}", path.display()))
+}
+
+fn locate(
+    root: &Path,
+    given: &Path,
+) -> anyhow::Result<(String, Option<Vec<u8>>)> {
+    // As Docker: relative to the current directory, or else to the context.
+    let found = given
+        .canonicalize()
+        .or_else(|_| root.join(given).canonicalize())
+        .map_err(|why| {
+            anyhow::anyhow!(
+                "unable to prepare context: unable to evaluate symlinks in \
+                 Dockerfile path: {}: {why}",
+                given.display()
+            )
+        })?;
+    match found.strip_prefix(root) {
+        Ok(inside) => Ok((inside.to_string_lossy().into_owned(), None)),
+        Err(_) => Ok((OUTSIDE.to_owned(), Some(fs::read(found)?))),
+    }
+}
+
+/// `NAME.dockerignore` beside the Dockerfile, else the context's.
+fn ignore_for(root: &Path, dockerfile: &Path) -> anyhow::Result<Ignore> {
+    let mut own = dockerfile.as_os_str().as_bytes().to_vec();
+    own.extend_from_slice(b".dockerignore");
+    let own = PathBuf::from(std::ffi::OsStr::from_bytes(&own));
+    let file = match own.is_file() {
+        true => own,
+        false => root.join(".dockerignore"),
+    };
+    let text = match fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(it) if it.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(why) => anyhow::bail!("cannot read {}: {why}", file.display()),
+    };
+    Ignore::parse(&text)
+        .map_err(|why| anyhow::anyhow!("{}: {why}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(context: &BuildContext) -> Vec<String> {
+        let mut out = Vec::new();
+        context.write(&mut out).unwrap();
+        let mut archive = tar::Archive::new(out.as_slice());
+        let entries = archive.entries().unwrap();
+        let name = |it: tar::Entry<'_, _>| it.path().unwrap().into_owned();
+        entries
+            .map(|it| name(it.unwrap()).to_string_lossy().into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn the_archive_has_what_is_not_ignored_in_a_fixed_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        fs::create_dir_all(root.join("node_modules/x")).unwrap();
+        fs::create_dir_all(root.join("src")).unwrap();
+        let files = ["Dockerfile", "src/b", "src/a", "node_modules/x/y", "z"];
+        for file in files {
+            fs::write(root.join(file), "FROM x").unwrap();
+        }
+        let ignore = "node_modules\nDockerfile\nz\n!node_modules/x\n";
+        fs::write(root.join(".dockerignore"), ignore).unwrap();
+        let context = BuildContext::open(root, None).unwrap();
+        assert_eq!(
+            names(&context),
+            [
+                ".dockerignore",
+                "Dockerfile",
+                "node_modules/x",
+                "node_modules/x/y",
+                "src",
+                "src/a",
+                "src/b"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_dockerfile_from_elsewhere_comes_along() {
+        let (one, two) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let file = two.path().join("My.dockerfile");
+        fs::write(&file, "FROM y").unwrap();
+        let context = BuildContext::open(one.path(), Some(&file)).unwrap();
+        assert_eq!(names(&context), [OUTSIDE]);
+        assert_eq!(context.dockerfile, OUTSIDE);
+    }
+
+    #[test]
+    fn a_missing_dockerfile_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let why = BuildContext::open(dir.path(), None).unwrap_err();
+        assert!(why.to_string().contains("Dockerfile"), "{why}");
+    }
+}

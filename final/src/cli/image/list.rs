@@ -1,0 +1,186 @@
+//! `images` and `history`.
+
+use clap::Args;
+use cli_api::{human, id};
+use serde_json::Value;
+
+use crate::cli::container::ps::created_at;
+use crate::cli::context::Context;
+use crate::cli::list::{self, Headers, ListFlags, Row, ago, ellipsis, row};
+use crate::cli::query::{Filter, Query, segment};
+
+/// List images
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ImagesArgs {
+    /// Also intermediate images
+    #[arg(short, long)]
+    all: bool,
+    /// Show digests
+    #[arg(long)]
+    digests: bool,
+    /// Only those that match, as dangling=true, label=a, reference=ng*,
+    /// before=IMAGE, since=IMAGE; may repeat
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<Filter>,
+    /// Show whole IDs
+    #[arg(long)]
+    no_trunc: bool,
+    #[command(flatten)]
+    list: ListFlags,
+    /// Only images of this name
+    #[arg(value_name = "NAME[:TAG]")]
+    name: Option<String>,
+}
+
+const HEADERS: Headers = &[
+    ("ID", "IMAGE ID"),
+    ("Repository", "REPOSITORY"),
+    ("Tag", "TAG"),
+    ("Digest", "DIGEST"),
+    ("CreatedSince", "CREATED"),
+    ("CreatedAt", "CREATED AT"),
+    ("Size", "SIZE"),
+];
+
+/// `images`.
+pub(crate) async fn images(
+    context: &Context,
+    args: ImagesArgs,
+) -> anyhow::Result<u8> {
+    let mut filters = args.filter.clone();
+    if let Some(name) = &args.name {
+        filters.push(Filter("reference".to_owned(), name.clone()));
+    }
+    let query =
+        Query::new("/images/json").flag("all", args.all).filters(&filters);
+    let found: Option<Vec<Value>> = context.client.get(&query.build()).await?;
+    let mut rows = Vec::new();
+    for image in found.iter().flatten() {
+        let first = rows.len();
+        rows.extend(names(image, &args));
+        // With -q an image is listed once, not once per name.
+        if args.list.quiet {
+            rows.truncate(first + 1);
+        }
+    }
+    let columns: &[&str] = match (args.list.quiet, args.digests) {
+        (true, _) => &["ID"],
+        (false, true) => {
+            &["Repository", "Tag", "Digest", "ID", "CreatedSince", "Size"]
+        }
+        (false, false) => &["Repository", "Tag", "ID", "CreatedSince", "Size"],
+    };
+    list::print(&args.list, HEADERS, columns, &rows)?;
+    Ok(0)
+}
+
+/// A row per name of an image, and one for an image without any.
+fn names(image: &Value, args: &ImagesArgs) -> Vec<Row> {
+    let texts = |key: &str| -> Vec<String> {
+        let all = image[key].as_array().into_iter().flatten();
+        let all = all.filter_map(Value::as_str);
+        all.filter(|it| !it.starts_with("<none>")).map(str::to_owned).collect()
+    };
+    let (tags, digests) = (texts("RepoTags"), texts("RepoDigests"));
+    let digest_of = |repo: &str| {
+        let digest = digests
+            .iter()
+            .filter_map(|it| it.split_once('@'))
+            .find(|(name, _)| *name == repo);
+        digest.map_or("<none>".to_owned(), |(_, it)| it.to_owned())
+    };
+    let mut rows = Vec::new();
+    for tag in &tags {
+        let (repo, tag) = tag.rsplit_once(':').unwrap_or((tag, "<none>"));
+        rows.push(one(image, args, repo, tag, &digest_of(repo)));
+    }
+    if tags.is_empty() {
+        let digest = digests.first().and_then(|it| it.split_once('@'));
+        let (repo, digest) = digest.unwrap_or(("<none>", "<none>"));
+        rows.push(one(image, args, repo, "<none>", digest));
+    }
+    rows
+}
+
+fn one(
+    image: &Value,
+    args: &ImagesArgs,
+    repo: &str,
+    tag: &str,
+    digest: &str,
+) -> Row {
+    let full = image["Id"].as_str().unwrap_or_default();
+    let id = if args.no_trunc { full } else { id::short(full) };
+    row([
+        ("ID", id.to_owned()),
+        ("Repository", repo.to_owned()),
+        ("Tag", tag.to_owned()),
+        ("Digest", digest.to_owned()),
+        ("CreatedSince", ago(&image["Created"])),
+        ("CreatedAt", created_at(&image["Created"])),
+        ("Size", human::size(image["Size"].as_f64().unwrap_or(0.0), 3)),
+    ])
+}
+
+/// Show how an image was made
+#[derive(Debug, Clone, Args)]
+pub(crate) struct HistoryArgs {
+    /// Show whole IDs and instructions
+    #[arg(long)]
+    no_trunc: bool,
+    /// Print sizes and times for people
+    #[arg(short = 'H', long, default_value_t = true,
+        action = clap::ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true,
+        value_name = "BOOL")]
+    human: bool,
+    #[command(flatten)]
+    list: ListFlags,
+    /// Name or ID
+    image: String,
+}
+
+const HISTORY: Headers = &[
+    ("ID", "IMAGE"),
+    ("CreatedSince", "CREATED"),
+    ("CreatedAt", "CREATED AT"),
+    ("CreatedBy", "CREATED BY"),
+    ("Size", "SIZE"),
+    ("Comment", "COMMENT"),
+];
+
+/// `history`.
+pub(crate) async fn history(
+    context: &Context,
+    args: HistoryArgs,
+) -> anyhow::Result<u8> {
+    let path = format!("/images/{}/history", segment(&args.image));
+    let found: Vec<Value> = context.client.get(&path).await?;
+    let rows: Vec<_> = found.iter().map(|it| layer(it, &args)).collect();
+    let created = if args.human { "CreatedSince" } else { "CreatedAt" };
+    let columns = ["ID", created, "CreatedBy", "Size", "Comment"];
+    list::print(&args.list, HISTORY, &columns, &rows)?;
+    Ok(0)
+}
+
+fn layer(it: &Value, args: &HistoryArgs) -> Row {
+    let text = |key: &str| it[key].as_str().unwrap_or_default();
+    let by = text("CreatedBy").replace('\t', " ");
+    let (id, by) = match args.no_trunc {
+        true => (text("Id").to_owned(), by),
+        false => (id::short(text("Id")).to_owned(), ellipsis(&by, 45)),
+    };
+    let bytes = it["Size"].as_f64().unwrap_or(0.0);
+    let size = match args.human {
+        true => human::size(bytes, 3),
+        false => format!("{bytes:.0}"),
+    };
+    row([
+        ("ID", id),
+        ("CreatedSince", ago(&it["Created"])),
+        ("CreatedAt", created_at(&it["Created"])),
+        ("CreatedBy", by),
+        ("Size", size),
+        ("Comment", text("Comment").to_owned()),
+    ])
+}

@@ -1,0 +1,130 @@
+//! `pull` and `push`.
+
+use clap::Args;
+use cli_api::client::Payload;
+use http::Method;
+use layers::Reference;
+
+use super::repo_and_tag;
+use crate::cli::auth;
+use crate::cli::context::Context;
+use crate::cli::progress::{self, Show};
+use crate::cli::query::{Query, segment};
+
+/// Get an image from a registry
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PullArgs {
+    /// All tags of the repository
+    #[arg(short, long)]
+    all_tags: bool,
+    /// Say only the name
+    #[arg(short, long)]
+    quiet: bool,
+    /// For this platform, as linux/arm64
+    #[arg(long)]
+    platform: Option<String>,
+    /// Accepted for Docker's sake
+    #[arg(long, hide = true)]
+    disable_content_trust: bool,
+    /// The image
+    #[arg(value_name = "NAME[:TAG|@DIGEST]")]
+    image: String,
+}
+
+/// `pull`.
+pub(crate) async fn pull(
+    context: &Context,
+    args: PullArgs,
+) -> anyhow::Result<u8> {
+    let show = if args.quiet { Show::Nothing } else { Show::Output };
+    let reference: Reference = args.image.parse()?;
+    let bare = reference.tag().is_none() && reference.digest().is_none();
+    if args.all_tags {
+        anyhow::ensure!(bare, "tag can't be used with --all-tags/-a");
+        request(context, &reference, None, args.platform.as_deref(), show)
+            .await?;
+    } else {
+        if bare && !args.quiet {
+            println!("Using default tag: latest");
+        }
+        fetch(context, &args.image, args.platform.as_deref(), show).await?;
+    }
+    println!("{}", reference.or_latest());
+    Ok(0)
+}
+
+/// Pulls an image, as `run` and `create` do for one that is missing.
+pub(crate) async fn fetch(
+    context: &Context,
+    image: &str,
+    platform: Option<&str>,
+    show: Show,
+) -> anyhow::Result<()> {
+    let reference: Reference = image.parse()?;
+    let (_, tag) = repo_and_tag(image)?;
+    request(context, &reference, Some(&tag), platform, show).await
+}
+
+async fn request(
+    context: &Context,
+    image: &Reference,
+    tag: Option<&str>,
+    platform: Option<&str>,
+    show: Show,
+) -> anyhow::Result<()> {
+    let query = Query::new("/images/create")
+        .with("fromImage", image.name())
+        .maybe("tag", tag)
+        .maybe("platform", platform)
+        .build();
+    let header = auth::header_for(&context.global, image)?;
+    let answer = context
+        .client
+        .send_with(Method::POST, &query, Payload::none(), &[header])
+        .await?;
+    progress::follow(answer, show, |_| ()).await
+}
+
+/// Send an image to a registry
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PushArgs {
+    /// All tags of the repository
+    #[arg(short, long)]
+    all_tags: bool,
+    /// Say only the name
+    #[arg(short, long)]
+    quiet: bool,
+    /// Accepted for Docker's sake
+    #[arg(long, hide = true)]
+    disable_content_trust: bool,
+    /// The image; its name says where it goes
+    #[arg(value_name = "NAME[:TAG]")]
+    image: String,
+}
+
+/// `push`.
+pub(crate) async fn push(
+    context: &Context,
+    args: PushArgs,
+) -> anyhow::Result<u8> {
+    let show = if args.quiet { Show::Nothing } else { Show::Output };
+    let reference: Reference = args.image.parse()?;
+    let (repo, tag) = repo_and_tag(&args.image)?;
+    if reference.tag().is_none() && !args.all_tags && !args.quiet {
+        println!("Using default tag: latest");
+    }
+    let tag = (!args.all_tags).then_some(tag);
+    let query = Query::new(format!("/images/{}/push", segment(&repo)))
+        .maybe("tag", tag.as_deref())
+        .build();
+    let header = auth::header_for(&context.global, &reference)?;
+    let answer = context
+        .client
+        .send_with(Method::POST, &query, Payload::none(), &[header])
+        .await?;
+    progress::follow(answer, show, |_| ()).await?;
+    if args.quiet {
+        println!("{}", reference.or_latest());
+    }
+    Ok(0)
+}

@@ -1,0 +1,86 @@
+//! `tag` and `rmi`.
+
+use clap::Args;
+use cli_api::Error;
+use cli_api::client::Payload;
+use http::Method;
+use http_body_util::BodyExt;
+use serde_json::Value;
+
+use super::repo_and_tag;
+use crate::cli::context::Context;
+use crate::cli::failure::each;
+use crate::cli::query::{Query, segment};
+
+/// Give an image a further name
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TagArgs {
+    /// Name or ID
+    image: String,
+    /// The new name
+    #[arg(value_name = "NAME[:TAG]")]
+    name: String,
+}
+
+/// `tag`.
+pub(crate) async fn tag(
+    context: &Context,
+    args: TagArgs,
+) -> anyhow::Result<u8> {
+    let (repo, tag) = repo_and_tag(&args.name)?;
+    let query = Query::new(format!("/images/{}/tag", segment(&args.image)))
+        .with("repo", repo)
+        .with("tag", tag)
+        .build();
+    context.client.command(&query).await?;
+    Ok(0)
+}
+
+/// Remove images, or names of images
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RmiArgs {
+    /// Even if a stopped container uses it or it has several names
+    #[arg(short, long)]
+    force: bool,
+    /// Keep its parents that have no name
+    #[arg(long)]
+    no_prune: bool,
+    /// Names or IDs
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+}
+
+/// `rmi`.
+pub(crate) async fn rmi(
+    context: &Context,
+    args: RmiArgs,
+) -> anyhow::Result<u8> {
+    each(&args.images, async |name| {
+        let query = Query::new(format!("/images/{}", segment(name)))
+            .flag("force", args.force)
+            .flag("noprune", args.no_prune)
+            .build();
+        let none = Payload::none();
+        let answer =
+            match context.client.send(Method::DELETE, &query, none).await {
+                Err(why @ Error::Api { status: 404, .. }) if args.force => {
+                    eprintln!("Error response from daemon: {why}");
+                    return Ok(());
+                }
+                other => other?,
+            };
+        let body = answer.into_body().collect().await?.to_bytes();
+        let gone: Vec<Value> = serde_json::from_slice(&body)?;
+        for it in gone {
+            if let Some(name) = it["Untagged"].as_str() {
+                println!("Untagged: {name}");
+            }
+            if let Some(id) = it["Deleted"].as_str() {
+                println!("Deleted: {id}");
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(0)
+}

@@ -1,0 +1,308 @@
+//! `network …`.
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use super::container::labels;
+use super::container::ps::labels as shown_labels;
+use super::context::Context;
+use super::failure::each;
+use super::inspect::{self, InspectArgs};
+use super::list::{self, Headers, ListFlags, row};
+use super::prune::{self, PruneArgs};
+use super::query::{Filter, Query, segment};
+
+/// `skiff network …`.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Group {
+    /// Make a network
+    Create(CreateArgs),
+    /// List networks
+    #[command(visible_alias = "list")]
+    Ls(LsArgs),
+    /// Show all that is known about networks
+    Inspect(InspectArgs),
+    /// Remove networks
+    #[command(visible_alias = "remove")]
+    Rm(RmArgs),
+    /// Connect a container to a network
+    Connect(ConnectArgs),
+    /// Disconnect a container from a network
+    Disconnect(DisconnectArgs),
+    /// Remove networks that nobody uses
+    Prune(PruneArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CreateArgs {
+    /// Only bridge
+    #[arg(short, long, default_value = "bridge", hide_default_value = true)]
+    driver: String,
+    /// Its addresses, as 10.1.0.0/16; may repeat
+    #[arg(long, value_name = "CIDR")]
+    subnet: Vec<String>,
+    /// The host's address in it; may repeat
+    #[arg(long, value_name = "ADDRESS")]
+    gateway: Vec<String>,
+    /// Give addresses from this part only; may repeat
+    #[arg(long, value_name = "CIDR")]
+    ip_range: Vec<String>,
+    /// Address that is taken already, as router=10.1.0.2; may repeat
+    #[arg(long, value_name = "NAME=ADDRESS")]
+    aux_address: Vec<String>,
+    /// No way out, and none in
+    #[arg(long)]
+    internal: bool,
+    /// Accepted for Docker's sake
+    #[arg(long)]
+    attachable: bool,
+    /// IPv6, too
+    #[arg(long)]
+    ipv6: bool,
+    /// A label; may repeat
+    #[arg(long, value_name = "KEY=VALUE")]
+    label: Vec<String>,
+    /// Option of the driver; may repeat
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    opt: Vec<String>,
+    /// Who gives addresses: only default
+    #[arg(long, default_value = "default", hide_default_value = true)]
+    ipam_driver: String,
+    /// Option of who gives addresses; may repeat
+    #[arg(long, value_name = "KEY=VALUE")]
+    ipam_opt: Vec<String>,
+    /// The name
+    name: String,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LsArgs {
+    /// Only those that match, as driver=bridge, name=x, label=a; may repeat
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<Filter>,
+    /// Show whole IDs
+    #[arg(long)]
+    no_trunc: bool,
+    #[command(flatten)]
+    list: ListFlags,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RmArgs {
+    /// Do not mind what is not there
+    #[arg(short, long)]
+    force: bool,
+    /// Names or IDs
+    #[arg(required = true, value_name = "NETWORK")]
+    networks: Vec<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ConnectArgs {
+    /// Further name in this network; may repeat
+    #[arg(long, value_name = "NAME")]
+    alias: Vec<String>,
+    /// IPv4 address
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<String>,
+    /// IPv6 address
+    #[arg(long, value_name = "ADDRESS")]
+    ip6: Option<String>,
+    /// Make another container known under a name; may repeat
+    #[arg(long, value_name = "CONTAINER[:NAME]")]
+    link: Vec<String>,
+    /// Option of the driver; may repeat
+    #[arg(long, value_name = "KEY=VALUE")]
+    driver_opt: Vec<String>,
+    /// The network with the highest number gives the default route
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    gw_priority: Option<i64>,
+    /// Name or ID of the network
+    network: String,
+    /// Name or ID of the container
+    container: String,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DisconnectArgs {
+    /// Even if the container is gone
+    #[arg(short, long)]
+    force: bool,
+    /// Name or ID of the network
+    network: String,
+    /// Name or ID of the container
+    container: String,
+}
+
+const HEADERS: Headers = &[
+    ("ID", "NETWORK ID"),
+    ("Name", "NAME"),
+    ("Driver", "DRIVER"),
+    ("Scope", "SCOPE"),
+    ("IPv6", "IPV6"),
+    ("Internal", "INTERNAL"),
+    ("Labels", "LABELS"),
+    ("CreatedAt", "CREATED AT"),
+];
+
+impl Group {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<u8> {
+        match self {
+            Group::Create(args) => create(context, args).await,
+            Group::Ls(args) => ls(context, args).await,
+            Group::Inspect(args) => {
+                inspect::inspect(context, args, Some("network")).await
+            }
+            Group::Rm(args) => rm(context, args).await,
+            Group::Connect(args) => connect(context, args).await,
+            Group::Disconnect(args) => disconnect(context, args).await,
+            Group::Prune(args) => {
+                prune::one(context, args, &prune::NETWORKS).await
+            }
+        }
+    }
+}
+
+impl CreateArgs {
+    fn body(&self) -> anyhow::Result<Value> {
+        anyhow::ensure!(
+            !self.subnet.is_empty()
+                || (self.gateway.is_empty() && self.ip_range.is_empty()),
+            "every ip-range or gateway must have a corresponding subnet"
+        );
+        let mut pools = Vec::new();
+        for (nth, subnet) in self.subnet.iter().enumerate() {
+            let mut pool = Map::new();
+            pool.insert("Subnet".into(), subnet.clone().into());
+            if let Some(gateway) = self.gateway.get(nth) {
+                pool.insert("Gateway".into(), gateway.clone().into());
+            }
+            if let Some(range) = self.ip_range.get(nth) {
+                pool.insert("IPRange".into(), range.clone().into());
+            }
+            if nth == 0 && !self.aux_address.is_empty() {
+                let taken = labels(&self.aux_address);
+                pool.insert("AuxiliaryAddresses".into(), taken.into());
+            }
+            pools.push(Value::from(pool));
+        }
+        let mut body = json!({
+            "Name": self.name,
+            "Driver": self.driver,
+            "Internal": self.internal,
+            "Attachable": self.attachable,
+            "Ingress": false,
+            "Options": labels(&self.opt),
+            "Labels": labels(&self.label),
+            "IPAM": {
+                "Driver": self.ipam_driver,
+                "Options": labels(&self.ipam_opt),
+                "Config": pools,
+            },
+        });
+        if self.ipv6 {
+            body["EnableIPv6"] = true.into();
+        }
+        Ok(body)
+    }
+}
+
+async fn create(context: &Context, args: CreateArgs) -> anyhow::Result<u8> {
+    let body = args.body()?;
+    let made: Value = context.client.post("/networks/create", &body).await?;
+    match made["Warning"].as_str().unwrap_or_default() {
+        "" => {}
+        warning => eprintln!("WARNING: {warning}"),
+    }
+    println!("{}", made["Id"].as_str().unwrap_or_default());
+    Ok(0)
+}
+
+async fn ls(context: &Context, args: LsArgs) -> anyhow::Result<u8> {
+    let query = Query::new("/networks").filters(&args.filter).build();
+    let found: Option<Vec<Value>> = context.client.get(&query).await?;
+    let mut rows = Vec::new();
+    for it in found.iter().flatten() {
+        let text = |key: &str| it[key].as_str().unwrap_or_default().to_owned();
+        let yes = |key: &str| it[key].as_bool().unwrap_or(false).to_string();
+        let id = text("Id");
+        let short = cli_api::id::short(&id).to_owned();
+        rows.push(row([
+            ("ID", if args.no_trunc { id } else { short }),
+            ("Name", text("Name")),
+            ("Driver", text("Driver")),
+            ("Scope", text("Scope")),
+            ("IPv6", yes("EnableIPv6")),
+            ("Internal", yes("Internal")),
+            ("Labels", shown_labels(&it["Labels"])),
+            ("CreatedAt", text("Created")),
+        ]));
+    }
+    rows.sort_by_key(|it| it["Name"].to_string());
+    list::print(
+        &args.list,
+        HEADERS,
+        &["ID", "Name", "Driver", "Scope"],
+        &rows,
+    )?;
+    Ok(0)
+}
+
+async fn rm(context: &Context, args: RmArgs) -> anyhow::Result<u8> {
+    each(&args.networks, async |name| {
+        let path = format!("/networks/{}", segment(name));
+        match context.client.delete(&path).await {
+            Err(why) if args.force && why.status() == Some(404) => {
+                eprintln!("Error response from daemon: {why}");
+            }
+            other => {
+                other?;
+                println!("{name}");
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(0)
+}
+
+async fn connect(context: &Context, args: ConnectArgs) -> anyhow::Result<u8> {
+    let mut ipam = Map::new();
+    if let Some(address) = &args.ip {
+        ipam.insert("IPv4Address".into(), address.clone().into());
+    }
+    if let Some(address) = &args.ip6 {
+        ipam.insert("IPv6Address".into(), address.clone().into());
+    }
+    let body = json!({
+        "Container": args.container,
+        "EndpointConfig": {
+            "IPAMConfig": ipam,
+            "Links": args.link,
+            "Aliases": args.alias,
+            "DriverOpts": labels(&args.driver_opt),
+            "GwPriority": args.gw_priority.unwrap_or(0),
+        },
+    });
+    change(context, &args.network, "connect", &body).await
+}
+
+async fn disconnect(
+    context: &Context,
+    args: DisconnectArgs,
+) -> anyhow::Result<u8> {
+    let body = json!({ "Container": args.container, "Force": args.force });
+    change(context, &args.network, "disconnect", &body).await
+}
+
+async fn change(
+    context: &Context,
+    network: &str,
+    verb: &str,
+    body: &Value,
+) -> anyhow::Result<u8> {
+    let path = format!("/networks/{}/{verb}", segment(network));
+    let body = cli_api::client::Payload::json(body)?;
+    context.client.send(http::Method::POST, &path, body).await?;
+    Ok(0)
+}

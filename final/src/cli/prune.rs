@@ -1,0 +1,224 @@
+//! `prune`: everything of a kind that nobody uses.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use clap::Args;
+use cli_api::human;
+use serde_json::{Value, json};
+
+use super::context::Context;
+use super::query::{Filter, Query};
+
+/// Flags of every `prune`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PruneArgs {
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+    /// Only what matches, as until=24h or label=a; may repeat
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<Filter>,
+}
+
+/// `prune` of things of which some are in use in a weaker sense.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PruneAllArgs {
+    /// Images: all without a container. Volumes: also those with a name
+    #[arg(short, long)]
+    all: bool,
+    #[command(flatten)]
+    args: PruneArgs,
+}
+
+/// What can be pruned.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    /// `/containers/prune`.
+    path: &'static str,
+    warning: &'static str,
+    warning_all: &'static str,
+    title: &'static str,
+    /// The list of names in the answer.
+    field: &'static str,
+    frees_space: bool,
+}
+
+pub(crate) const CONTAINERS: Kind = Kind {
+    path: "/containers/prune",
+    warning: "This will remove all stopped containers.",
+    warning_all: "",
+    title: "Deleted Containers:",
+    field: "ContainersDeleted",
+    frees_space: true,
+};
+
+pub(crate) const IMAGES: Kind = Kind {
+    path: "/images/prune",
+    warning: "This will remove all dangling images.",
+    warning_all: "This will remove all images without at least one container \
+         associated to them.",
+    title: "Deleted Images:",
+    field: "ImagesDeleted",
+    frees_space: true,
+};
+
+pub(crate) const VOLUMES: Kind = Kind {
+    path: "/volumes/prune",
+    warning: "This will remove anonymous local volumes not used by at least one \
+         container.",
+    warning_all: "This will remove all local volumes not used by at least one \
+         container.",
+    title: "Deleted Volumes:",
+    field: "VolumesDeleted",
+    frees_space: true,
+};
+
+pub(crate) const NETWORKS: Kind = Kind {
+    path: "/networks/prune",
+    warning: "This will remove all custom networks not used by at least one \
+         container.",
+    warning_all: "",
+    title: "Deleted Networks:",
+    field: "NetworksDeleted",
+    frees_space: false,
+};
+
+pub(crate) const CACHE: Kind = Kind {
+    path: "/build/prune",
+    warning: "This will remove all dangling build cache.",
+    warning_all: "This will remove all build cache.",
+    title: "Deleted build cache objects:",
+    field: "CachesDeleted",
+    frees_space: true,
+};
+
+/// Asks, prunes one kind, and says what it freed.
+pub(crate) async fn one(
+    context: &Context,
+    args: PruneArgs,
+    kind: &Kind,
+) -> anyhow::Result<u8> {
+    run(context, args, kind, false).await
+}
+
+/// As [`one`], for what has `--all`.
+pub(crate) async fn all(
+    context: &Context,
+    args: PruneAllArgs,
+    kind: &Kind,
+) -> anyhow::Result<u8> {
+    run(context, args.args, kind, args.all).await
+}
+
+async fn run(
+    context: &Context,
+    args: PruneArgs,
+    kind: &Kind,
+    all: bool,
+) -> anyhow::Result<u8> {
+    let warning = if all { kind.warning_all } else { kind.warning };
+    if !args.force && !confirm(warning)? {
+        return Ok(0);
+    }
+    let freed = request(context, kind, &args.filter, all).await?;
+    if kind.frees_space {
+        println!("Total reclaimed space: {}", human::size(freed, 4));
+    }
+    Ok(0)
+}
+
+/// Docker's question; only a clear yes is one.
+fn confirm(warning: &str) -> anyhow::Result<bool> {
+    print!("WARNING! {warning}\nAre you sure you want to continue? [y/N] ");
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    if !std::io::stdin().is_terminal() {
+        println!();
+    }
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Prunes, prints what is gone, gives the bytes that this freed.
+async fn request(
+    context: &Context,
+    kind: &Kind,
+    filters: &[Filter],
+    all: bool,
+) -> anyhow::Result<f64> {
+    let mut filters = filters.to_vec();
+    let mut query = Query::new(kind.path);
+    match kind.path {
+        "/images/prune" => {
+            let dangling = (!all).to_string();
+            filters.push(Filter("dangling".to_owned(), dangling));
+        }
+        "/volumes/prune" if all => {
+            filters.push(Filter("all".to_owned(), "true".to_owned()));
+        }
+        _ => query = query.flag("all", all),
+    }
+    let query = query.filters(&filters).build();
+    let answer: Value = context.client.post(&query, &json!({})).await?;
+    let gone = answer[kind.field].as_array();
+    let gone: Vec<_> = gone.into_iter().flatten().map(name).collect();
+    if !gone.is_empty() {
+        println!("{}", kind.title);
+        gone.iter().for_each(|it| println!("{it}"));
+        println!();
+    }
+    Ok(answer["SpaceReclaimed"].as_f64().unwrap_or(0.0))
+}
+
+/// A name, or what happened to an image.
+fn name(it: &Value) -> String {
+    let text = |key: &str| it[key].as_str();
+    if let Some(name) = text("Untagged") {
+        return format!("untagged: {name}");
+    }
+    if let Some(name) = text("Deleted") {
+        return format!("deleted: {name}");
+    }
+    it.as_str().unwrap_or_default().to_owned()
+}
+
+/// Flags of `system prune`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SystemPruneArgs {
+    /// All images without a container, not only those without a name
+    #[arg(short, long)]
+    all: bool,
+    /// Anonymous volumes, too
+    #[arg(long)]
+    volumes: bool,
+    #[command(flatten)]
+    args: PruneArgs,
+}
+
+/// `system prune`.
+pub(crate) async fn system(
+    context: &Context,
+    args: SystemPruneArgs,
+) -> anyhow::Result<u8> {
+    let mut kinds = vec![(&CONTAINERS, false), (&NETWORKS, false)];
+    if args.volumes {
+        kinds.push((&VOLUMES, false));
+    }
+    kinds.extend([(&IMAGES, args.all), (&CACHE, args.all)]);
+    let warnings: Vec<_> = kinds
+        .iter()
+        .map(|(kind, all)| if *all { kind.warning_all } else { kind.warning })
+        .map(|it| it.replace("This will remove ", "  - "))
+        .map(|it| it.trim_end_matches('.').to_owned())
+        .collect();
+    let warning = format!("This will remove:\n{}\n", warnings.join("\n"));
+    if !args.args.force && !confirm(&warning)? {
+        return Ok(0);
+    }
+    let mut freed = 0.0;
+    for (kind, all) in kinds {
+        freed += request(context, kind, &args.args.filter, all).await?;
+    }
+    println!("Total reclaimed space: {}", human::size(freed, 4));
+    Ok(0)
+}
