@@ -13,7 +13,7 @@ for script in /var/lib/dpkg/info/base-passwd.preinst \
         DPKG_MAINTSCRIPT_PACKAGE=${name%:*} "$script" install
 done
 # All depend on all at this point; dpkg would see circles.
-dpkg --configure -a --force-depends >/dev/null
+dpkg --configure -a --force-depends --force-unsafe-io >/dev/null
 [ -z "$(dpkg --audit)" ]
 
 . /etc/os-release

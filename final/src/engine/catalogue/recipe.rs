@@ -103,12 +103,10 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// The files beside the recipe.
-    pub(super) fn files(
-        &self,
-    ) -> impl Iterator<Item = &'static File<'static>> + use<> {
-        let dir = RECIPES.get_dir(&self.name);
-        dir.into_iter().flat_map(Dir::files)
+    /// The files beside the recipe, and those that all recipes share.
+    pub(super) fn files(&self) -> Vec<&'static File<'static>> {
+        let dirs = ["common", &self.name].map(|name| RECIPES.get_dir(name));
+        dirs.into_iter().flatten().flat_map(Dir::files).collect()
     }
 
     fn answers_to(&self, tag: &str) -> bool {
@@ -140,7 +138,7 @@ mod tests {
 
     #[test]
     fn every_recipe_parses_and_its_relatives_exist() {
-        for dir in RECIPES.dirs() {
+        for dir in RECIPES.dirs().filter(|d| !d.path().ends_with("common")) {
             let recipe = read(dir).unwrap().unwrap();
             assert!(!recipe.about.is_empty(), "{}", recipe.name);
             for other in recipe.base.iter().chain(&recipe.needs) {
