@@ -37,10 +37,6 @@ pub(crate) fn sentence(error: &anyhow::Error) -> String {
 
 /// Says why a command failed, and with which code it ends.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    if is_broken_pipe(error) {
-        // `skiff ps | head -1` has what it wanted.
-        return ExitCode::SUCCESS;
-    }
     let (code, text) = match error.downcast_ref::<Failure>() {
         Some(it) => (it.code, it.message.clone()),
         None => (1, sentence(error)),
@@ -49,13 +45,6 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         eprintln!("{text}");
     }
     ExitCode::from(code)
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|it| {
-        it.downcast_ref::<std::io::Error>()
-            .is_some_and(|it| it.kind() == std::io::ErrorKind::BrokenPipe)
-    })
 }
 
 /// Does something for each name. Says at once what fails, goes on, and

@@ -117,10 +117,21 @@ enum Builder {
 
 /// Runs the command that the program was called with.
 pub fn main() -> ExitCode {
+    end_with_our_reader();
     let cli = Cli::parse();
     match run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(why) => failure::report(&why),
+    }
+}
+
+/// `skiff ps | head -1` ends quietly, as other programs do. Rust's start-up
+/// code has SIGPIPE ignored, and printing then panics.
+fn end_with_our_reader() {
+    // SAFETY: no other thread exists yet, and the default action runs no
+    // code of ours. Sockets are written to with MSG_NOSIGNAL.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     }
 }
 

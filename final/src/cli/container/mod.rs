@@ -23,7 +23,10 @@ pub(crate) use flags::{Ulimit, labels};
 #[derive(Debug, Clone, Subcommand)]
 #[allow(clippy::large_enum_variant, reason = "one is made per program run")]
 pub(crate) enum Verb {
+    // -h is the host name here, as in docker; --help stays.
+    #[command(disable_help_flag = true)]
     Run(run::RunArgs),
+    #[command(disable_help_flag = true)]
     Create(run::CreateArgs),
     Start(start::StartArgs),
     Stop(lifecycle::StopArgs),

@@ -45,7 +45,7 @@ fn what_people_type_works() {
     );
     assert_eq!(show("{{with .State}}{{.Pid}} {{$.Name}}{{end}}"), "42 web");
     assert_eq!(show("{{$x := .Name}}{{$x}}!"), "web!");
-    assert_eq!(show("a {{- /* not here */ -}} b {{- 1 -}} c"), "a b1c");
+    assert_eq!(show("a {{- /* not here */ -}} b {{- 1 -}} c"), "ab1c");
     assert_eq!(show("{{printf \"%-5s|%.1s|%d\" .Name .Id 7}}"), "web  |4|7");
     assert_eq!(show("{{and true .Empty}}{{or .Empty .Name}}"), "[]web");
     assert_eq!(show("{{range .Empty}}x{{else}}none{{end}}"), "none");

@@ -52,6 +52,9 @@ pub(crate) struct CreateFlags {
     security: security::SecurityFlags,
     #[command(flatten)]
     health: health::HealthFlags,
+    /// Print this
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
     /// The image
     pub(crate) image: String,
     /// The command, instead of the image's
