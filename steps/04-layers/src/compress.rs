@@ -87,10 +87,13 @@ pub fn decoder_of<'a>(
     })
 }
 
-/// Looks at the first bytes and puts them back in front.
+/// A reader whose first bytes were looked at and put back.
+type Peeked<R> = io::Chain<io::Cursor<Vec<u8>>, R>;
+
+/// Looks at the first bytes.
 pub(crate) fn detected<R: BufRead>(
     mut input: R,
-) -> io::Result<(Compression, io::Chain<io::Cursor<Vec<u8>>, R>)> {
+) -> io::Result<(Compression, Peeked<R>)> {
     // fill_buf may give fewer bytes than the magic has, so read them.
     let mut start = Vec::with_capacity(6);
     input.by_ref().take(6).read_to_end(&mut start)?;

@@ -173,7 +173,7 @@ impl Index {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {
     /// One image.
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     /// One image per platform.
     Index(Index),
 }
@@ -208,7 +208,8 @@ impl Document {
         let parsed = if index {
             serde_json::from_value(value).map(Document::Index)
         } else {
-            serde_json::from_value(value).map(Document::Manifest)
+            serde_json::from_value(value)
+                .map(|manifest| Document::Manifest(Box::new(manifest)))
         };
         parsed
             .map_err(|e| format!("neither an image manifest nor an index: {e}"))

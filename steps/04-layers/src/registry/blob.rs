@@ -82,12 +82,12 @@ impl BlobReader<'_> {
                 self.check_range(&answer)?;
                 Ok(Box::new(answer.into_body().into_reader()))
             }
-            _ => self.from_start(answer),
+            _ => self.whole_again(answer),
         }
     }
 
     /// The whole blob, though perhaps only its end was asked for.
-    fn from_start(
+    fn whole_again(
         &self,
         answer: Response<Body>,
     ) -> Result<Box<dyn Read + Send>> {

@@ -16,6 +16,7 @@ use super::{Cancel, PullOptions};
 use crate::error::Result;
 use crate::reference::Reference;
 
+const REDIRECTS_MAX: usize = 5;
 /// Longer than this nobody waits because a server says so.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(20);
 
@@ -76,13 +77,9 @@ impl Client {
     }
 
     pub(super) fn url(&self, path: &str) -> String {
-        match path.contains("://") {
-            true => path.to_owned(),
-            // An upload's location may be a path on the same host.
-            false if path.starts_with("/v2/") => {
-                let end = self.base.find("/v2/").unwrap_or(self.base.len());
-                format!("{}{path}", &self.base[..end])
-            }
+        // An upload's location may be a path on the same host.
+        match path.contains("://") || path.starts_with("/v2/") {
+            true => joined(&self.base, path),
             false => format!("{}{path}", self.base),
         }
     }
@@ -152,18 +149,44 @@ impl Client {
         Ok(self.once(ask, body()?, now.as_deref()))
     }
 
+    /// Redirects (to where the blobs really are) are followed here and not
+    /// by the HTTP library, so that a token goes to this server alone: not
+    /// to another port of the same host either.
     fn once(
         &self,
         ask: Ask<'_>,
         body: Payload<'_>,
         pass: Option<&str>,
     ) -> Result<Response<Body>, HttpError> {
-        let url = self.url(ask.path);
-        let mut request = Request::builder().method(ask.method).uri(&url);
+        let mut url = self.url(ask.path);
+        let reads = matches!(ask.method, "GET" | "HEAD");
+        if !reads {
+            return self.hop(ask, &url, body, pass);
+        }
+        for _ in 0..REDIRECTS_MAX {
+            let none = Payload::Bytes(Vec::new());
+            let answer = self.hop(ask, &url, none, pass)?;
+            let location = answer.headers().get(header::LOCATION);
+            let location = location.and_then(|l| l.to_str().ok());
+            match (answer.status().is_redirection(), location) {
+                (true, Some(location)) => url = joined(&url, location),
+                _ => return Ok(answer),
+            }
+        }
+        Err(HttpError::TooManyRedirects)
+    }
+
+    fn hop(
+        &self,
+        ask: Ask<'_>,
+        url: &str,
+        body: Payload<'_>,
+        pass: Option<&str>,
+    ) -> Result<Response<Body>, HttpError> {
+        let mut request = Request::builder().method(ask.method).uri(url);
         for (name, value) in ask.headers {
             request = request.header(*name, *value);
         }
-        // A token is for this server, not for where an upload is sent to.
         if let (Some(pass), true) = (pass, url.starts_with(self.server())) {
             request = request.header(header::AUTHORIZATION, pass);
         }
@@ -222,6 +245,23 @@ impl Client {
     }
 }
 
+/// A `Location`, which may be without scheme and host.
+fn joined(base: &str, location: &str) -> String {
+    if location.contains("://") {
+        return location.to_owned();
+    }
+    let scheme = base.find("://").map_or(0, |at| at + 3);
+    let slash = base[scheme..].find('/');
+    let host = slash.map_or(base.len(), |at| scheme + at);
+    match location.starts_with('/') {
+        true => format!("{}{location}", &base[..host]),
+        false => {
+            let dir = base.rfind('/').unwrap_or(host).max(host);
+            format!("{}/{location}", &base[..dir])
+        }
+    }
+}
+
 enum Verdict {
     Final(Response<Body>),
     Later(Option<Duration>),
@@ -238,7 +278,9 @@ pub(super) enum Payload<'a> {
 pub(super) type MakePayload<'a, 'b> =
     &'a mut dyn FnMut() -> Result<Payload<'b>>;
 
-/// Tries TLS first even where it is not demanded.
+/// Where TLS is not demanded, a port speaks either HTTP or TLS. Asked in
+/// HTTP, a TLS server says 400 or hangs up at once; asked the other way
+/// round, an HTTP server may wait for the end of a line that never comes.
 fn choose_scheme(
     agent: &Agent,
     endpoint: &Endpoint,
@@ -249,10 +291,11 @@ fn choose_scheme(
         Scheme::Insecure => {}
     }
     let Endpoint { host, prefix, .. } = endpoint;
-    match agent.get(format!("https://{host}{prefix}/v2/")).call() {
-        Ok(_) => Ok("https"),
+    match agent.get(format!("http://{host}{prefix}/v2/")).call() {
+        Ok(answer) if answer.status() == 400 => Ok("https"),
+        Ok(_) => Ok("http"),
         Err(e) if nobody_there(&e) => Err(unreachable(host, &e)),
-        Err(_) => Ok("http"),
+        Err(_) => Ok("https"),
     }
 }
 

@@ -141,7 +141,13 @@ pub(super) fn detail(body: &[u8], status: u16) -> String {
         };
         let code = item.code.to_lowercase().replace('_', " ");
         Some(match (code.as_str(), item.message.as_str()) {
-            ("", message) => message.to_owned(),
+            ("", "") => reason(status).to_owned(),
+            // Our own sentence begins with these already.
+            ("" | "toomanyrequests" | "unauthorized", message)
+                if !message.is_empty() =>
+            {
+                message.to_owned()
+            }
             (code, "") => code.to_owned(),
             (code, message) => format!("{code}: {message}"),
         })

@@ -6,7 +6,6 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use ureq::Agent;
-use ureq::config::RedirectAuthHeaders;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::reference::DEFAULT_DOMAIN;
@@ -131,8 +130,7 @@ impl Endpoint {
             .user_agent(concat!("skiff/", env!("CARGO_PKG_VERSION")))
             // A digest is of the bytes as stored: nobody may gzip them.
             .accept_encoding("identity")
-            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
-            .max_redirects(5)
+            .max_redirects(0)
             .max_redirects_will_error(false)
             .timeout_connect(Some(Duration::from_secs(10)))
             .timeout_recv_response(Some(Duration::from_secs(60)))

@@ -240,7 +240,7 @@ impl Pull<'_> {
             })?;
             let index = match parsed {
                 Document::Manifest(manifest) => {
-                    return Ok((manifest, documents));
+                    return Ok((*manifest, documents));
                 }
                 Document::Index(index) => index,
             };

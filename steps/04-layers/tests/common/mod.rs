@@ -3,8 +3,10 @@
 
 #![allow(dead_code, unreachable_pub)]
 
+pub mod site;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -193,21 +195,4 @@ pub fn files(dir: &Path) -> Vec<String> {
     }
     found.sort();
     found
-}
-
-/// Reads one HTTP request's head from a connection.
-pub fn head(stream: &mut impl Read) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut reader = BufReader::with_capacity(1, stream);
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 {
-            return lines;
-        }
-        let line = line.trim_end().to_owned();
-        if line.is_empty() {
-            return lines;
-        }
-        lines.push(line);
-    }
 }

@@ -63,8 +63,10 @@ impl Scene {
     }
 }
 
-/// Runs cases: a name, the tar (given the path of the outside), its fate.
-fn run(cases: &[(&str, &dyn Fn(&str) -> Tar, Fate)]) {
+/// A name, the tar (given the path of the outside), its fate.
+type Case<'a> = (&'a str, &'a dyn Fn(&str) -> Tar, Fate);
+
+fn run(cases: &[Case<'_>]) {
     for (case, make, fate) in cases {
         let scene = Scene::new();
         let outside = scene.outside().display().to_string();
@@ -388,10 +390,10 @@ fn numbers_and_names_beyond_reason() {
     let uid = field(108, b"\x80\0\0\x01\0\0\0\0");
     let head = Head::new(b'0', "f");
     run(&[
-        ("2^62 bytes", &|_| tar().bent(&head, &huge), Refused("limit")),
-        ("negative", &|_| tar().bent(&head, &negative), Refused("negative")),
-        ("letters", &|_| tar().bent(&head, &letters), Refused("no number")),
-        ("uid 2^32", &|_| tar().bent(&head, &uid), Refused("out of range")),
+        ("2^62 bytes", &|_| tar().bent(&head, huge), Refused("limit")),
+        ("negative", &|_| tar().bent(&head, negative), Refused("negative")),
+        ("letters", &|_| tar().bent(&head, letters), Refused("no number")),
+        ("uid 2^32", &|_| tar().bent(&head, uid), Refused("out of range")),
         (
             "uid -1",
             &|_| tar().pax(&[("uid", b"4294967295")]).file("f", ""),
