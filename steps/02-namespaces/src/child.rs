@@ -42,9 +42,10 @@ impl<'a> Child<'a> {
     pub(crate) fn new(
         plan: &'a mut Plan,
         wire: Wire,
-        clock: Clock,
+        clock: &Clock,
         stdio: Stdio<'a>,
     ) -> Self {
+        let clock = *clock;
         reset_signals();
         close_all_but(&plan.keep);
         umask(Mode::empty());

@@ -140,6 +140,47 @@ impl Created {
         Ok(exit)
     }
 
+    /// If a stepping stone was made: hears from it who the real child is,
+    /// and collects it. The PID cannot mean another process yet, because
+    /// the real child is ours and nobody else collects it.
+    pub(crate) fn step_off_stone(&mut self) -> Result<(), Error> {
+        if !self.plan.joins.by_stone {
+            return Ok(());
+        }
+        match self.hear()? {
+            News::Made(pid) => {
+                let pidfd = open_pidfd(pid)?;
+                let _ = collect(self.pidfd.as_fd());
+                (self.pid, self.pidfd) = (pid, pidfd);
+                Ok(())
+            }
+            other => Err(self.unexpected(other)),
+        }
+    }
+
+    /// Who root inside is outside: only somebody in the *parent* user
+    /// namespace may write the child's maps, and only once.
+    pub(crate) fn give_identity(&mut self) -> Result<(), Error> {
+        if let Some(maps) = &self.plan.maps {
+            maps.write(self.pid())?;
+            self.tell(Go::Mapped)?;
+        }
+        self.clock.mark(Id::IdMaps);
+        Ok(())
+    }
+
+    /// The child stands at the gate, or says what went wrong.
+    pub(crate) fn wait_until_ready(&mut self) -> Result<(), Error> {
+        match self.hear()? {
+            News::Ready(clock, terminal) => {
+                self.clock = clock;
+                self.terminal = terminal;
+                Ok(())
+            }
+            other => Err(self.unexpected(other)),
+        }
+    }
+
     /// Writes the PID into the cgroups, then lets the child go on; while
     /// this happens, the child already mounts.
     pub(crate) fn give_limits(
@@ -160,18 +201,6 @@ impl Created {
             self.tell(Go::Limited)?;
         }
         Ok(())
-    }
-
-    pub(crate) fn ready(&mut self, clock: Clock, terminal: Option<OwnedFd>) {
-        self.clock = clock;
-        self.terminal = terminal;
-    }
-
-    /// The stepping stone is collected, and its child takes its place.
-    pub(crate) fn replace(&mut self, pid: i32, pidfd: OwnedFd) {
-        let _ = collect(self.pidfd.as_fd());
-        self.pid = pid;
-        self.pidfd = pidfd;
     }
 
     pub(crate) fn tell(&mut self, go: Go) -> Result<(), Error> {

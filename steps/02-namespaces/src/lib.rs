@@ -58,7 +58,7 @@ use child::{Child, StepFn};
 use clone::{Side, SignalsBlocked, clone3};
 use plan::Plan;
 use steps::Id;
-use wire::{Clock, Go, News, Wire};
+use wire::{Clock, Wire};
 
 pub use capabilities::CapSet;
 pub use created::{Created, Exit};
@@ -140,7 +140,8 @@ pub fn join(
     launch(plan, clock, stdio, cgroup)
 }
 
-/// The parent's half.
+/// The parent's half: the child is made, and while it builds its world it
+/// is given what only somebody outside can give, its IDs and its limits.
 fn launch(
     mut plan: Plan,
     mut clock: Clock,
@@ -153,39 +154,45 @@ fn launch(
     plan.keep_open(theirs.fd(), stdio, cgroup);
     clock.mark(Id::Prepare);
 
-    // ANCHOR: clone
-    let blocked = SignalsBlocked::new();
-    let stone = plan.joins.by_stone;
-    let flags = if stone { 0 } else { plan.joins.new };
-    // A stone is born in the cgroup, too, and its child inherits it.
-    // SAFETY: the child's side only makes system calls and never returns.
-    let side = unsafe { clone3(flags, cgroup.into, false) };
-    let (pid, pidfd) = match side {
-        Ok(Side::Child) => {
-            let child = Child::new(&mut plan, theirs, clock, stdio);
-            live(child, stone)
-        }
-        Ok(Side::Parent(pid, pidfd)) => (pid, pidfd),
-        Err(errno) => return Err(explain::clone(&plan, errno)),
-    };
-    drop(blocked);
-    drop(theirs);
+    let (pid, pidfd) = split(&mut plan, &clock, theirs, stdio, cgroup)?;
     clock.mark(Id::Clone);
-    // ANCHOR_END: clone
 
     let mut created = Created::new(pid, pidfd, ours, plan, clock);
-    if stone {
-        created.step_off_stone()?;
-    }
+    created.step_off_stone()?;
     created.give_identity()?;
     created.give_limits(&attach)?;
     created.wait_until_ready()?;
     Ok(created)
 }
 
+// ANCHOR: clone
+/// Where one process becomes two. `plan.joins.new` is a flag for each
+/// namespace that shall be new: `CLONE_NEWPID | CLONE_NEWNS | …`. Like
+/// fork(2), clone3(2) returns in both processes; the child goes into
+/// [`live`] and never comes back.
+fn split(
+    plan: &mut Plan,
+    clock: &Clock,
+    theirs: Wire,
+    stdio: Stdio<'_>,
+    cgroup: CgroupEntry<'_>,
+) -> Result<(i32, OwnedFd), Error> {
+    let _quiet = SignalsBlocked::new();
+    // To be born in the PID namespace of another container, a process needs
+    // a parent that has entered it. That is a second child, which makes the
+    // real one as its sibling and is gone: the stepping stone.
+    let flags = if plan.joins.by_stone { 0 } else { plan.joins.new };
+    // SAFETY: on the child's side `live` only makes system calls.
+    match unsafe { clone3(flags, cgroup.into, false) } {
+        Ok(Side::Child) => live(Child::new(plan, theirs, clock, stdio)),
+        Ok(Side::Parent(pid, pidfd)) => Ok((pid, pidfd)),
+        Err(errno) => Err(explain::clone(plan, errno)),
+    }
+}
+
 /// The child's half: from here to the end of the process.
-fn live(mut child: Child<'_>, stone: bool) -> ! {
-    if stone {
+fn live(mut child: Child<'_>) -> ! {
+    if child.plan.joins.by_stone {
         child = child.stepping_stone();
     }
     if child.plan.world.is_some() {
@@ -196,36 +203,4 @@ fn live(mut child: Child<'_>, stone: bool) -> ! {
     child.take(TAKE_RIGHTS);
     child.become_command()
 }
-
-/// What [`Created`] still needs to finish the child.
-impl Created {
-    fn step_off_stone(&mut self) -> Result<(), Error> {
-        match self.hear()? {
-            News::Made(pid) => {
-                let pidfd: OwnedFd = created::open_pidfd(pid)?;
-                self.replace(pid, pidfd);
-                Ok(())
-            }
-            other => Err(self.unexpected(other)),
-        }
-    }
-
-    fn give_identity(&mut self) -> Result<(), Error> {
-        if let Some(maps) = &self.plan.maps {
-            maps.write(self.pid())?;
-            self.tell(Go::Mapped)?;
-        }
-        self.clock.mark(Id::IdMaps);
-        Ok(())
-    }
-
-    fn wait_until_ready(&mut self) -> Result<(), Error> {
-        match self.hear()? {
-            News::Ready(clock, terminal) => {
-                self.ready(clock, terminal);
-                Ok(())
-            }
-            other => Err(self.unexpected(other)),
-        }
-    }
-}
+// ANCHOR_END: clone

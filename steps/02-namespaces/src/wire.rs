@@ -31,7 +31,7 @@ pub(crate) enum Go {
 
 /// When each step ended, in microseconds after the clock was started. The
 /// child has a copy of the parent's, so both write into one record.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     began: u64,
     pub(crate) ends: [u32; COUNT],
@@ -286,7 +286,7 @@ fn decode(bytes: &[u8], fd: Option<OwnedFd>, clock: &Clock) -> News {
     match bytes {
         [MADE, ..] => News::Made(number(1)),
         [READY, ..] => {
-            let mut merged = clock.clone();
+            let mut merged = *clock;
             for (slot, end) in merged.ends.iter_mut().enumerate() {
                 let childs = number(1 + 4 * slot).cast_unsigned();
                 *end = childs.max(*end);
