@@ -1,7 +1,13 @@
 //! Root's power in pieces (capabilities(7)).
 //!
+//! Until Linux 2.2 a process was root and could do everything, or it was
+//! not and could not. Since then each right is a bit: to bind a low port is
+//! one, to load a kernel module another, and a process may hold any of them.
+//!
 //! A container's root keeps 14 of the 41 pieces. What it loses is what
-//! would let it change the host: load modules, mount, set the clock.
+//! would let it change the host: load modules, mount, set the clock. What it
+//! keeps is what package managers and servers cannot do without: change
+//! owners, bind port 80, become another user.
 
 use std::fmt;
 
@@ -85,14 +91,16 @@ impl CapSet {
         })
     }
 
-    /// All that the calling process could give away: its permitted set.
+    /// All that the calling process could give away: its permitted set. This
+    /// is what `--privileged` means.
+    ///
     /// Fewer than [`NAMES`] on a machine that is itself confined.
     pub fn held() -> CapSet {
         let sets = rustix::thread::capabilities(None);
         sets.map_or(CapSet::EMPTY, |sets| CapSet(sets.permitted.bits()))
     }
 
-    /// One capability by name, with or without `CAP_`, in any case.
+    /// One capability by name, as `--cap-add` and `--cap-drop` take it, with or without `CAP_`, in any case.
     pub fn parse(name: &str) -> Option<CapSet> {
         let upper = name.to_ascii_uppercase();
         let short = upper.strip_prefix("CAP_").unwrap_or(&upper);

@@ -1,7 +1,13 @@
 //! `/sys/fs/cgroup` inside a container: its own cgroup as the root.
 //!
+//! The JVM, Go and many others read their memory and CPU limits from here to
+//! size heaps and thread pools. It is read-only: a limit is for somebody
+//! outside to set.
+//!
 //! On cgroup v2 that is one file system. On v1 there is one per hierarchy,
 //! and programs look for them by the names that distributions gave them.
+//! Hybrid hosts have both. Which of it a machine has is in
+//! `/proc/self/cgroup`, the same file that says where a process is.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -58,6 +64,8 @@ fn parse(text: &str) -> Result<Vec<Hierarchy>, Error> {
     Ok(all)
 }
 
+/// A v1 hierarchy: to mount it, its controllers are given as options, and
+/// the kernel finds the existing one that has exactly these.
 fn v1(name: &str) -> Result<Hierarchy, Error> {
     let mut options = Vec::new();
     if name.starts_with("name=") {
@@ -83,7 +91,9 @@ fn place(name: &str) -> Result<(RootPath, CString), Error> {
     Ok((RootPath::new(name.as_ref())?, c_string(name.as_bytes())?))
 }
 
-/// Child: mounts them all at `place`.
+/// Child: mounts them all at `place`. Mounted in the new cgroup namespace,
+/// each shows the container's own cgroup as its root and hides what is
+/// above: not even the container's ID can be read from a path.
 pub(crate) fn mount(
     hierarchies: &[Hierarchy],
     attributes: &Attributes,

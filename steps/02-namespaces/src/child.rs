@@ -1,4 +1,14 @@
 //! The new process, from its first breath to the command.
+//!
+//! What is special about this file is what it must not do. It runs in a
+//! copy of a process that may have had many threads, of which only one was
+//! copied; a lock that one of the others held is held for ever. malloc takes
+//! locks, and so do `println!`, `std::env` and `panic!`. All that happens
+//! here is system calls on what [`Plan`] has laid out, fixed-size values on
+//! the stack, and `_exit`.
+//!
+//! The free functions below are the steps, in the order of the tables in
+//! `lib.rs`. Most hand on to the file that knows about the matter.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -36,7 +46,9 @@ pub(crate) struct Child<'a> {
 pub(crate) type StepFn = fn(&mut Child<'_>) -> Result<(), Fault>;
 
 impl<'a> Child<'a> {
-    /// First thing in the new process. What the parent's other threads had
+    /// First thing in the new process. Handlers of the caller's program must
+    /// not run in this copy of it. The umask goes, since it would silently
+    /// take bits from every mode that is asked for below. And what the parent's other threads had
     /// open at the moment of the clone is closed: a pipe of another
     /// container must not stay open because of us.
     pub(crate) fn new(
@@ -53,7 +65,9 @@ impl<'a> Child<'a> {
     }
 
     /// Takes the steps of a table in its order; the first that fails is
-    /// reported and ends the process.
+    /// reported and ends the process. Nothing has to be undone: mounts,
+    /// devices and names were made in namespaces that end with their last
+    /// process, which is this one.
     pub(crate) fn take(&mut self, steps: &[(Id, StepFn)]) {
         for (id, step) in steps {
             if let Err(fault) = step(self) {
@@ -65,6 +79,11 @@ impl<'a> Child<'a> {
     }
 
     /// Ready, the gate, and the command. Never returns.
+    ///
+    /// Between "ready" and "start" the caller may do what needs a PID or a
+    /// network namespace but no running command: connect the network,
+    /// write down the PID, attach the user's terminal. Nothing of the
+    /// command's first output can get lost that way.
     pub(crate) fn become_command(mut self) -> ! {
         umask(Mode::from_raw_mode(0o022));
         // Whatever is open besides 0, 1 and 2 ends with the execve
@@ -134,6 +153,8 @@ impl<'a> Child<'a> {
     }
 }
 
+/// Enters namespaces that exist, before anything is mounted: a new `/sys`
+/// shows the network namespace of whoever mounts it.
 pub(crate) fn join(child: &mut Child<'_>) -> Result<(), Fault> {
     if child.plan.joins.by_stone {
         return Ok(()); // the stepping stone has done it
@@ -141,6 +162,10 @@ pub(crate) fn join(child: &mut Child<'_>) -> Result<(), Fault> {
     child.plan.joins.enter()
 }
 
+/// Becomes root of the new user namespace. Until its maps are written every
+/// ID in it is "nobody" (65534), and a process with no ID of its own may do
+/// little; after that, user 0 holds all capabilities *over what belongs to
+/// this namespace* and none over the host.
 pub(crate) fn identity(child: &mut Child<'_>) -> Result<(), Fault> {
     if child.plan.waits_for_maps {
         child.wire.wait_for(Go::Mapped).during(Call::Gate, 0)?;
@@ -156,10 +181,15 @@ pub(crate) fn identity(child: &mut Child<'_>) -> Result<(), Fault> {
     set_thread_res_uid(uid, uid, uid).during(Call::SetUid, 0)
 }
 
+/// Takes hold of the host's files: see [`World::take_sources`].
+///
+/// [`World::take_sources`]: crate::world::World::take_sources
 pub(crate) fn sources(child: &mut Child<'_>) -> Result<(), Fault> {
     child.plan.world.as_mut().map_or(Ok(()), |it| it.take_sources())
 }
 
+/// The root file system in its place, private. From here on every path is
+/// looked up below this descriptor and never by name.
 pub(crate) fn place_root(child: &mut Child<'_>) -> Result<(), Fault> {
     if let Some(world) = &child.plan.world {
         child.root = Some(world.place_root()?);
@@ -167,6 +197,7 @@ pub(crate) fn place_root(child: &mut Child<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
+/// All mounts but the cgroup tree.
 pub(crate) fn mounts(child: &mut Child<'_>) -> Result<(), Fault> {
     let root = child.root.as_ref().map(AsFd::as_fd);
     match (&mut child.plan.world, root) {
@@ -175,6 +206,7 @@ pub(crate) fn mounts(child: &mut Child<'_>) -> Result<(), Fault> {
     }
 }
 
+/// The nodes and links of `/dev`; after the mounts, of which one is `/dev`.
 pub(crate) fn devices(child: &mut Child<'_>) -> Result<(), Fault> {
     match &child.plan.world {
         Some(world) => world.devices.make(child.root()?),
@@ -198,6 +230,7 @@ pub(crate) fn cgroup_view(child: &mut Child<'_>) -> Result<(), Fault> {
     }
 }
 
+/// The moment at which `/` means the container's root.
 pub(crate) fn pivot(child: &mut Child<'_>) -> Result<(), Fault> {
     match &child.plan.world {
         Some(world) => world.pivot(child.root()?),
@@ -205,10 +238,13 @@ pub(crate) fn pivot(child: &mut Child<'_>) -> Result<(), Fault> {
     }
 }
 
+/// The host name, in a UTS namespace that is new: it needs CAP_SYS_ADMIN,
+/// which the command will not have any more.
 pub(crate) fn names(child: &mut Child<'_>) -> Result<(), Fault> {
     child.plan.world.as_ref().map_or(Ok(()), |it| it.set_names())
 }
 
+/// Kernel settings; before the next step makes `/proc/sys` read-only.
 pub(crate) fn sysctls(child: &mut Child<'_>) -> Result<(), Fault> {
     match &child.plan.world {
         Some(world) => world.set_sysctls(child.root()?),
@@ -216,6 +252,7 @@ pub(crate) fn sysctls(child: &mut Child<'_>) -> Result<(), Fault> {
     }
 }
 
+/// The last change to the mounts: what the command must not see or write.
 pub(crate) fn mask(child: &mut Child<'_>) -> Result<(), Fault> {
     match &child.plan.world {
         Some(world) => world.mask(child.root()?),
@@ -256,32 +293,42 @@ pub(crate) fn session(child: &mut Child<'_>) -> Result<(), Fault> {
     }
 }
 
+/// The working directory, made if it is missing. While still root: a
+/// directory that the user may not enter is found by the command itself,
+/// as in Docker.
 pub(crate) fn work_dir(child: &mut Child<'_>) -> Result<(), Fault> {
     let root = current_root()?;
     let dir = child.plan.cwd.dir(root.as_fd(), 0)?;
     rustix::process::fchdir(&dir).during(Call::Chdir, 0)
 }
 
+/// While still root, who may raise a soft limit up to any hard one.
 pub(crate) fn rlimits(child: &mut Child<'_>) -> Result<(), Fault> {
     child.plan.rights.limit()
 }
 
+/// Before the user changes: lowering the set needs CAP_SETPCAP.
 pub(crate) fn bounding(child: &mut Child<'_>) -> Result<(), Fault> {
     child.plan.rights.drop_bounding()
 }
 
+/// Before the user changes: a filter needs CAP_SYS_ADMIN, unless nobody
+/// can gain rights any more.
 pub(crate) fn filter_early(child: &mut Child<'_>) -> Result<(), Fault> {
     child.plan.rights.filter_early()
 }
 
+/// From here on the kernel judges this process as the command's user.
 pub(crate) fn user(child: &mut Child<'_>) -> Result<(), Fault> {
     child.plan.rights.become_user()
 }
 
+/// What remains of root's power.
 pub(crate) fn capabilities(child: &mut Child<'_>) -> Result<(), Fault> {
     child.plan.rights.keep_capabilities()
 }
 
+/// The filter of a process with `no_new_privs`.
 pub(crate) fn filter_late(child: &mut Child<'_>) -> Result<(), Fault> {
     child.plan.rights.filter_late()
 }

@@ -37,6 +37,8 @@ pub(crate) unsafe fn clone3(
     sibling: bool,
 ) -> Result<Side, Errno> {
     let mut pidfd: i32 = -1;
+    // The struct may grow with the kernel; its size goes along as a
+    // version, and what an older kernel does not know must be zero.
     // SAFETY: all fields are integers; zero means "not used" for each.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = namespaces | libc::CLONE_PIDFD as u64;

@@ -1,4 +1,9 @@
 //! The command itself: where it is, and how execve(2) is called.
+//!
+//! `PATH` is a habit of shells and of the C library; the kernel takes a file
+//! and nothing else. So the search is made here, in the container's root and
+//! with the container's `PATH`, by simply trying: a check before the call
+//! (is it there? may I execute it?) would be answered by another moment.
 
 use std::ffi::{CStr, CString};
 
@@ -22,7 +27,8 @@ pub(crate) struct Command {
     name: String,
 }
 
-/// Strings with the NULL-terminated array of pointers that execve takes.
+/// Strings with the NULL-terminated array of pointers that execve takes. It
+/// has to be complete before the clone, for it is a heap allocation.
 #[derive(Debug)]
 struct Strings {
     /// Owns what `pointers` point to; never touched after the build.
@@ -50,7 +56,8 @@ const DEFAULT_PATH: &str =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 impl Command {
-    /// `home` is what `HOME` becomes if the environment has none.
+    /// `home` is what `HOME` becomes if the environment has none: images
+    /// rarely set it, and programs write their state into `$HOME`.
     pub(crate) fn prepare(
         process: &Process,
         home: &str,
@@ -83,6 +90,8 @@ impl Command {
         for file in &self.candidates {
             let errno = execve(file, &self.args, &self.env);
             match errno {
+                // The file is there, so something behind it is not: the
+                // program in its `#!` line or its dynamic loader.
                 Errno::NOENT if exists(file) => {
                     return fault(Call::Interpreter, errno);
                 }
@@ -96,7 +105,8 @@ impl Command {
         fault(Call::Exec, worst)
     }
 
-    /// Parent: Docker's sentence for the fault.
+    /// Parent: Docker's sentence for the fault. Scripts compare exit codes
+    /// (127, 126), and people search the web for these words.
     pub(crate) fn error(&self, fault: Fault) -> Error {
         let name = self.name.clone();
         let by_path = name.contains('/');

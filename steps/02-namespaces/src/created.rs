@@ -1,4 +1,9 @@
 //! A container that stands at the gate, and then runs.
+//!
+//! The parent's view of a new process. It is known by a *pidfd*, a file
+//! descriptor that means this one process and no later one with the same
+//! number (pidfd_open(2)): a PID may be given away as soon as its process
+//! has been collected, and a signal sent by number could hit a stranger.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -24,7 +29,8 @@ pub struct Created {
     wire: Option<Wire>,
     pub(crate) plan: Plan,
     pub(crate) clock: Clock,
-    /// Collected: the PID means nothing any more.
+    /// How it ended, once it has been collected. The PID means nothing any
+    /// more then.
     gone: Option<Exit>,
 }
 
@@ -76,7 +82,10 @@ impl Created {
         &self.plan.rights.who
     }
 
-    /// Opens the gate and returns when the command runs.
+    /// Opens the gate and returns when the command runs: the execve closes
+    /// the child's end of the wire, and that is what is waited for. So an
+    /// error of the execve itself ("not found") comes back from here, and
+    /// not as a container that ended with a strange exit code.
     ///
     /// # Errors
     /// [`Error::NotFound`] and [`Error::NotExecutable`] in Docker's words.
@@ -93,8 +102,11 @@ impl Created {
     }
 
     /// What each step took, in order. The parent's and the child's run side
-    /// by side, so the times overlap.
+    /// by side, so the times overlap: while the parent writes PIDs into
+    /// cgroups (which can take milliseconds, when the kernel has to wait for
+    /// an RCU grace period), the child mounts.
     pub fn timings(&self) -> Vec<Timing> {
+        // Two lanes, each with the end of its last step.
         const PARENTS: [Id; 5] =
             [Id::Prepare, Id::Clone, Id::IdMaps, Id::Cgroup, Id::OomScore];
         let mut list = Vec::new();
@@ -247,7 +259,8 @@ impl Created {
 }
 
 impl Drop for Created {
-    /// Nobody has started it, so nobody will miss it.
+    /// Nobody has started it, so nobody will miss it. Once it runs, dropping
+    /// the handle changes nothing: a container may outlive who made it.
     fn drop(&mut self) {
         if self.wire.is_some() && self.gone.is_none() {
             let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
@@ -301,7 +314,8 @@ pub(crate) fn send_signal(
     }
 }
 
-/// waitid(2) on a pidfd.
+/// waitid(2) on a pidfd, which takes this child and no other: a program
+/// with several children may wait for each on its own thread.
 fn collect(pidfd: BorrowedFd<'_>) -> Result<Exit, Error> {
     loop {
         match waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED) {
@@ -324,6 +338,7 @@ fn collect(pidfd: BorrowedFd<'_>) -> Result<Exit, Error> {
     }
 }
 
+/// From outside, because the child's `/proc` may be any by then.
 fn set_oom_score(pid: i32, score: i32) -> Result<(), Error> {
     let path = Path::new("/proc").join(pid.to_string()).join("oom_score_adj");
     std::fs::write(&path, score.to_string()).map_err(|error| {

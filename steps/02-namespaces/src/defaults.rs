@@ -1,4 +1,8 @@
 //! What every container gets unless it says otherwise: Docker's choices.
+//!
+//! Images are built and tested against these, so they are as much a part of
+//! the interface as the flags are: a program that needs 64 MB of shared
+//! memory runs, one that needs 65 asks for `--shm-size`.
 
 use std::path::PathBuf;
 
@@ -16,6 +20,7 @@ pub fn mounts() -> Vec<Mount> {
         ..MountOptions::default()
     };
     let read_only = MountOptions { read_only: true, ..strict.clone() };
+    // Not nodev: these two are full of devices, that is what they are for.
     let dev = MountOptions { nosuid: true, ..MountOptions::default() };
     let tty = MountOptions { nosuid: true, noexec: true, ..dev.clone() };
     let tmpfs = |options: &[&str]| Source::Tmpfs {

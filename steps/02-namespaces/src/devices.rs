@@ -1,4 +1,11 @@
 //! `/dev`: a handful of nodes, and the names that programs expect.
+//!
+//! A device node is a name for a pair of numbers; behind it is a driver of
+//! the *host's* kernel. A container with the host's `/dev` could write to
+//! the disk below every file system. So `/dev` is an empty tmpfs, and gets
+//! what cannot hurt: nothing, zeroes, random numbers, one's own terminal.
+//! That root inside could make further nodes with mknod(2) is why cgroups
+//! (step 3) also filter devices by number.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -112,7 +119,9 @@ impl Devices {
 }
 
 impl Node {
-    /// mknod(2); the umask is zero, so `mode` is what the node gets.
+    /// mknod(2); the umask is zero, so `mode` is what the node gets. The
+    /// name is made in a directory held by its descriptor, so no symbolic
+    /// link can put the node elsewhere.
     fn make(&self, root: BorrowedFd<'_>, item: usize) -> Result<(), Fault> {
         let parent = self.path.parent(root, item)?;
         let name = self.path.name();
@@ -127,7 +136,9 @@ impl Node {
             .during(Call::Owner, item)
     }
 
-    /// The host's node on an empty file.
+    /// The host's node on an empty file. In a user namespace mknod(2) of a
+    /// device is forbidden to everybody, and mounts made there do not honour
+    /// device nodes; a bind mount keeps the attributes of the host's mount.
     fn bind(&self, root: BorrowedFd<'_>, item: usize) -> Result<(), Fault> {
         let tree: OwnedFd =
             clone_tree(CWD, &self.host, false).during(Call::Clone, item)?;

@@ -1,4 +1,9 @@
 //! From an errno in the child to a sentence that a person can act on.
+//!
+//! `EPERM` has a hundred causes, but few in one place: when setrlimit says
+//! it, a hard limit was to be raised; when clone3 does, user namespaces are
+//! switched off. The child sends where it was; here the plan is at hand to
+//! say on what, and a table to say why that usually happens and what helps.
 
 use rustix::io::Errno;
 
@@ -27,7 +32,8 @@ pub(crate) fn fault(plan: &Plan, id: Id, fault: Fault) -> Error {
     }
 }
 
-/// What the call was made on.
+/// What the call was made on: the step knows in which list its number
+/// counts.
 fn object(plan: &Plan, id: Id, fault: Fault) -> String {
     let item = usize::from(fault.item);
     let world = plan.world.as_ref();
@@ -59,7 +65,7 @@ fn object(plan: &Plan, id: Id, fault: Fault) -> String {
     named.unwrap_or_default()
 }
 
-/// The likely cause and the way out.
+/// The likely cause and the way out. An empty hint is better than a guess.
 fn hint(plan: &Plan, id: Id, fault: Fault) -> String {
     let text = match (id, fault.call, fault.errno) {
         (Id::Rlimits, ..) => {

@@ -1,4 +1,16 @@
 //! Who root inside is outside (user_namespaces(7)).
+//!
+//! In a user namespace every user ID has two values. `stat` inside says 0
+//! where the host's says 100000, and what the kernel checks is the outer
+//! one. A process that breaks out is then nobody in particular. It is also
+//! what lets an ordinary user have containers at all: with a namespace of
+//! his own he is root of it, and may mount and pivot there.
+//!
+//! The map is a file, `/proc/PID/uid_map`, that can be written once, by
+//! somebody in the parent namespace who has the right to the outer IDs. An
+//! ordinary user has the right to one ID, his own. More are given to him in
+//! `/etc/subuid`, a file that the kernel does not know; the set-user-ID
+//! helpers newuidmap(1) and newgidmap(1) read it and write the map for him.
 
 use std::path::Path;
 use std::process::Command;
@@ -30,6 +42,7 @@ enum How {
 }
 
 impl Maps {
+    /// Decides how the maps of `sandbox` can be written.
     pub(crate) fn prepare(sandbox: &Sandbox) -> Result<Maps, Error> {
         let (uid, gid) = (sandbox.uid_map.clone(), sandbox.gid_map.clone());
         if uid.is_empty() || gid.is_empty() {
@@ -57,7 +70,7 @@ impl Maps {
         Ok(Maps { uid, gid, how, may_set_groups })
     }
 
-    /// Parent: writes the maps of the child.
+    /// Parent: writes the maps of the child, which waits for it.
     pub(crate) fn write(&self, pid: i32) -> Result<(), Error> {
         if self.how == How::Helpers {
             help("newuidmap", pid, &self.uid)?;
@@ -120,6 +133,7 @@ fn sub_ids(text: &str, name: &str, uid: u32) -> Option<IdMap> {
     })
 }
 
+/// Whether a program is installed.
 fn in_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(program).exists())
@@ -140,6 +154,8 @@ fn put(pid: i32, file: &str, text: &str) -> Result<(), Error> {
     })
 }
 
+/// Runs one of the helpers: `newuidmap PID inside outside count …`. Its own
+/// words are the best error there is ("uid range … not allowed").
 fn help(program: &'static str, pid: i32, map: &[IdMap]) -> Result<(), Error> {
     let failed = |output: String| Error::IdMapHelper { program, output };
     let numbers = map.iter().flat_map(|it| [it.inside, it.outside, it.count]);

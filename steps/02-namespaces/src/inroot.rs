@@ -18,7 +18,9 @@ use crate::Error;
 use crate::wire::{Call, During, Fault};
 
 /// A path relative to the root, with every prefix of it ready for system
-/// calls: `a`, `a/b`, `a/b/c`. The root itself has none.
+/// calls: `a`, `a/b`, `a/b/c`. The root itself has none. The prefixes are
+/// there because missing directories are made one by one, by a child that
+/// cannot build a string.
 #[derive(Debug)]
 pub(crate) struct RootPath {
     prefixes: Vec<CString>,
@@ -134,7 +136,9 @@ pub(crate) fn open(
     }
 }
 
-/// Walks down `prefixes`, making each directory that is missing.
+/// Walks down `prefixes`, making each directory that is missing. mkdirat
+/// never follows a link in the last place, and the place it is made in is
+/// held by a descriptor that openat2 has found below the root.
 fn make_dirs(
     root: BorrowedFd<'_>,
     prefixes: &[CString],

@@ -1,4 +1,11 @@
 //! Which namespaces are made, and which existing ones are entered.
+//!
+//! Two containers that share a network namespace reach each other at
+//! 127.0.0.1 (that is a Kubernetes pod); `--pid container:web` sees the
+//! processes of `web`. For the kernel both are one setns(2) on a file like
+//! `/proc/1234/ns/net`. A namespace that nobody is in any more lives on as
+//! long as such a file is open or bind-mounted, which is how a network can
+//! be made ready before there is any process to use it.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
@@ -65,7 +72,10 @@ impl Joins {
     }
 
     /// All namespaces of the process `pid` that are not the caller's own,
-    /// entered at once by way of its pidfd (Linux 5.8).
+    /// entered at once by way of its pidfd (Linux 5.8). One call, and not
+    /// one per kind: half-way in, a process would have the new root and the
+    /// old rights, and between two lookups of `/proc/PID` the PID could be
+    /// given to another process.
     pub(crate) fn of_process(pid: i32, pidfd: OwnedFd) -> Joins {
         let mut flags = 0;
         let mut kinds = Vec::new();

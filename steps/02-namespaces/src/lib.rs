@@ -15,7 +15,7 @@
 //! ```
 //!
 //! [`create`] below is that picture as code. The child's half is the two
-//! tables [`BUILD_WORLD`] and [`TAKE_RIGHTS`], whose functions live in
+//! tables `BUILD_WORLD` and `TAKE_RIGHTS`, whose functions live in
 //! `world.rs` and `rights.rs`. [`join`] is `docker exec`: the same process,
 //! but into namespaces that exist.
 //!

@@ -50,7 +50,12 @@ impl Masks {
         name.map_or_else(String::new, |name| name.display().to_string())
     }
 
-    /// Child: covers the one list and freezes the other.
+    /// Child: covers the one list and freezes the other. A read-only path is
+    /// a bind mount of itself: the attribute belongs to a mount, and a
+    /// directory in the middle of `/proc` is none yet.
+    ///
+    /// Root inside cannot undo either: that takes mounting, and so
+    /// CAP_SYS_ADMIN, which is not among what it keeps.
     pub(crate) fn apply(&self, root: BorrowedFd<'_>) -> Result<(), Fault> {
         for (item, path) in self.covered.iter().enumerate() {
             if let Some(place) = find(path, root, item)? {
@@ -109,7 +114,8 @@ impl Masks {
     }
 }
 
-/// Child: a path that this kernel may not have.
+/// Child: a path that this kernel may not have. Which files there are
+/// depends on how the kernel was built, and what is missing needs no cover.
 fn find(
     path: &RootPath,
     root: BorrowedFd<'_>,

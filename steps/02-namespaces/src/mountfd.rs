@@ -16,7 +16,8 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use crate::sandbox::{MountOptions, Propagation};
 
-/// mount_setattr(2): which attributes of a mount change, and to what.
+/// mount_setattr(2): which attributes of a mount change, and to what. The
+/// struct that the kernel reads; rustix does not have this call yet.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub(crate) struct Attributes {
@@ -90,7 +91,9 @@ pub(crate) fn set_attributes(
     if result == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
-/// A detached copy of the mount at `path`; with `recursive` of all below.
+/// A detached copy of the mount at `path`; with `recursive` of all below. A
+/// bind mount is nothing but this: the same files at another place, with
+/// attributes of its own.
 pub(crate) fn clone_tree(
     at: BorrowedFd<'_>,
     path: &CStr,

@@ -1,4 +1,14 @@
 //! The mounts of a container, first as a list, then as mounts.
+//!
+//! An image is only files. What turns them into a running system is what
+//! the kernel adds when asked: the process table as `/proc`, its objects as
+//! `/sys`, a `/dev` in memory. And what the user wants to keep or share
+//! comes as bind mounts of the host's directories.
+//!
+//! Every mount goes the same way: make it, detached; restrict it while
+//! nobody can see it; find its place below the root; attach it. With
+//! mount(2) a read-only bind mount took two calls, and was writable between
+//! them.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,7 +29,8 @@ use crate::sandbox::{IdMap, Mount, MountOptions, Sandbox, Source};
 use crate::wire::{Call, During, Fault};
 use crate::{Error, Namespace};
 
-/// A mount with everything laid out for system calls.
+/// A mount with everything laid out for system calls: options split into
+/// keys and values, paths cut into their prefixes, all as C strings.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) target: RootPath,
@@ -32,7 +43,8 @@ pub(crate) struct Prepared {
 /// What is mounted.
 #[derive(Debug)]
 pub(crate) enum What {
-    /// A tree of the host, and whether it is a single file.
+    /// A tree of the host, and whether it is a single file: a file can only
+    /// be mounted on a file, and the place has to be made accordingly.
     Bind { path: CString, recursive: bool, file: bool },
     /// A new file system.
     Fs(Fs),
@@ -40,7 +52,9 @@ pub(crate) enum What {
     Cgroup(Vec<Hierarchy>),
 }
 
-/// A file system type with its options.
+/// A file system type with its options, for fsopen(2) and fsconfig(2),
+/// which take them one by one. mount(2) takes one string, and one page is
+/// all that it may fill.
 #[derive(Debug)]
 pub(crate) struct Fs {
     pub(crate) kind: &'static CStr,
@@ -125,7 +139,8 @@ impl Prepared {
         cgroupfs::mount(hierarchies, &self.attributes, place.as_fd(), item)
     }
 
-    /// The file or directory that will be covered.
+    /// The file or directory that will be covered, made if it is missing, as
+    /// Docker does for volumes. It stays in the image's writable layer.
     fn place(
         &self,
         root: BorrowedFd<'_>,
@@ -212,6 +227,8 @@ impl Fs {
     }
 }
 
+/// A bind mount's source, looked at now: a missing one is the commonest
+/// mistake, and here the error can still name the path.
 fn bind(path: &Path, recursive: bool) -> Result<What, Error> {
     let meta = std::fs::metadata(path).map_err(|error| Error::File {
         doing: "find the bind source",
@@ -226,6 +243,8 @@ fn bind(path: &Path, recursive: bool) -> Result<What, Error> {
 }
 
 /// tmpfs with `--tmpfs` options, where mount(8)'s flags may be among them.
+/// To the kernel `noexec` is no option of a file system but an attribute of
+/// one mount of it.
 fn tmpfs(given: &[String], options: &mut MountOptions) -> Result<Fs, Error> {
     let mut fs = Fs::plain(c"tmpfs");
     for option in given {

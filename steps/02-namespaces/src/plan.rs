@@ -1,4 +1,12 @@
 //! Everything that has to be known before the clone.
+//!
+//! The rule "only system calls in the child" is kept by moving all the rest
+//! here: looking up users, compiling the filter, cutting paths, building
+//! argument lists, opening namespaces. Much of what can be wrong with a
+//! request is found here, too, while there is nothing to clean up yet.
+//!
+//! The plan also stays with the parent, who needs it to put errors of the
+//! child into words.
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -12,7 +20,8 @@ use crate::stdio::Stdio;
 use crate::world::World;
 use crate::{CgroupEntry, Error, Namespace, Process, Sandbox};
 
-/// The prepared container or exec.
+/// The prepared container or exec. The child works on its own copy, which
+/// the clone made, and may change it without the parent noticing.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// None for an exec, whose world exists.
@@ -95,7 +104,9 @@ impl Plan {
         })
     }
 
-    /// Notes which file descriptors the child may keep.
+    /// Notes which file descriptors the child may keep. All others it
+    /// closes: a list of what to close could never be complete in a program
+    /// whose other threads open files at the same time.
     pub(crate) fn keep_open(
         &mut self,
         wire: BorrowedFd<'_>,

@@ -1,4 +1,8 @@
 //! What runs in the sandbox: the command, and the rights it keeps.
+//!
+//! The same for a container's first process and for an exec, which is why
+//! it is apart from the sandbox: two processes in one world may be different
+//! users with different rights.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;

@@ -24,6 +24,11 @@ use crate::user::Credentials;
 use crate::wire::{Call, During, Fault};
 
 /// The rights of a process, laid out for system calls.
+///
+/// The sets of capabilities(7), for who meets them here first. *Permitted*:
+/// what a process may turn on. *Effective*: what is on. *Inheritable* and
+/// *ambient*: what an ordinary user's program starts with. *Bounding*: the
+/// most that any program it executes can ever get, set-user-ID or not.
 #[derive(Debug)]
 pub(crate) struct Rights {
     limits: Vec<(Resource, RawLimit)>,
@@ -78,7 +83,9 @@ impl Rights {
         })
     }
 
-    /// Rlimits.
+    /// Rlimits: setrlimit(2) for each. Lowering is free; raising a hard
+    /// limit needs CAP_SYS_RESOURCE over the *host*, which an engine in a
+    /// container does not have.
     pub(crate) fn limit(&self) -> Result<(), Fault> {
         for (item, (resource, limit)) in self.limits.iter().enumerate() {
             setrlimit(*resource, *limit).during(Call::SetRlimit, item)?;
@@ -86,7 +93,9 @@ impl Rights {
         Ok(())
     }
 
-    /// Bounding set.
+    /// Bounding set: each capability that is not granted is taken out for
+    /// good. Without this, a set-user-ID root program in the image would
+    /// bring back all of them.
     pub(crate) fn drop_bounding(&self) -> Result<(), Fault> {
         for bit in 0..=self.last {
             let one = CapabilitySet::from_bits_retain(1 << bit);
@@ -120,7 +129,15 @@ impl Rights {
         }
     }
 
-    /// User. The permitted capabilities are kept over the change; the next
+    /// User. The groups come first, while there is still the right to set
+    /// them: a program that forgets them keeps root's groups under another
+    /// user's name. Then the group and last the user, all three IDs of each
+    /// (real, effective, saved), or the process could change back.
+    ///
+    /// The calls are the raw ones. glibc's setuid(3) makes all threads
+    /// change together and waits for them, and here there are none.
+    ///
+    /// The permitted capabilities are kept over the change; the next
     /// step decides which remain.
     pub(crate) fn become_user(&self) -> Result<(), Fault> {
         let uid = Uid::from_raw(self.who.uid);
@@ -134,7 +151,9 @@ impl Rights {
         set_keep_capabilities(false).during(Call::KeepCaps, 0)
     }
 
-    /// Capabilities.
+    /// Capabilities: what was kept over the change of user is cut down to
+    /// what is granted. For an ordinary user the kernel clears the rest at
+    /// the execve, unless the ambient set says that it shall stay.
     pub(crate) fn keep_capabilities(&self) -> Result<(), Fault> {
         let kept = CapabilitySet::from_bits_retain(self.kept.bits());
         let ambient = CapabilitySet::from_bits_retain(self.ambient.bits());
@@ -177,7 +196,7 @@ fn last_capability() -> usize {
     text.trim().parse().unwrap_or(NAMES.len() - 1).min(63)
 }
 
-/// The limit that `--ulimit NAME` means.
+/// The limit that `--ulimit NAME` means; setrlimit(2) says what each is.
 fn resource(name: &str) -> Result<Resource, Error> {
     Ok(match name.to_ascii_lowercase().trim_start_matches("rlimit_") {
         "as" => Resource::As,

@@ -31,7 +31,8 @@ pub enum Stdio<'fd> {
     Terminal(WindowSize),
 }
 
-/// Child: puts the three streams where every program looks for them.
+/// Child: puts the three streams where every program looks for them. The
+/// copies at 0, 1 and 2 are the only descriptors that survive the execve.
 pub(crate) fn streams(
     streams: [BorrowedFd<'_>; 3],
     owner: u32,

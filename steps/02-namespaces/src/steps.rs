@@ -30,7 +30,8 @@ pub struct Timing {
     pub took_us: u64,
 }
 
-/// Declares [`Id`] and [`STEPS`] together, so that they cannot differ.
+/// Declares [`Id`] and [`STEPS`] together, so that they cannot differ. The
+/// number of a step is what travels from child to parent.
 macro_rules! steps {
     ($($id:ident $name:literal $man:literal $chapter:literal
         $reason:literal;)*) => {

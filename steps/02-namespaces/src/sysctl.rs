@@ -1,4 +1,10 @@
 //! `--sysctl`: kernel settings that belong to a namespace.
+//!
+//! Most of `/proc/sys` is one set of knobs for the whole machine, and a
+//! container that turns one turns it for everybody. Some belong to a network
+//! or IPC namespace, each of which has a value of its own: these a container
+//! may set, if that namespace is its own. There is no way to ask the kernel
+//! which is which, so there is a list, here as in Docker.
 
 use std::ffi::CString;
 

@@ -1,7 +1,12 @@
 //! Who `--user nginx` is: names from the *container's* own files.
 //!
 //! The kernel knows numbers only. Which number `nginx` has is the image's
-//! business, so the host's `/etc/passwd` must not be asked.
+//! business, so the host's `/etc/passwd` must not be asked: the same name
+//! has other numbers there, or belongs to somebody else. getpwnam(3) is no
+//! help, since it looks in the running system, and loads plug-ins for that.
+//!
+//! The files are the image's and so nothing is trusted about them: lines may
+//! be broken, the file may be huge, a FIFO, or a link out of the root.
 
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -40,7 +45,12 @@ impl User {
     }
 }
 
-/// The rule itself, apart from where the two texts come from.
+/// The rule itself, apart from where the two texts come from. It is Docker's
+/// to the letter, since file ownership in volumes depends on it:
+///
+/// - the first line of passwd whose name *or* number fits is taken;
+/// - a number needs no line, and has group 0 without one;
+/// - a group given by hand replaces the supplementary groups as well.
 pub(crate) fn resolve(
     user: &User,
     passwd: &str,
@@ -117,6 +127,7 @@ impl GroupEntry<'_> {
     }
 }
 
+/// A group by name or number; a number needs no line.
 fn find_group(wanted: &str, group: &str) -> Result<u32, Error> {
     let known = group
         .lines()
@@ -142,6 +153,7 @@ fn id(text: &str) -> Result<Option<u32>, Error> {
     }
 }
 
+/// Whether `text` is this very number.
 fn is_id(text: &str, number: u32) -> bool {
     text.parse() == Ok(number)
 }

@@ -1,7 +1,22 @@
 //! What parent and child say to each other while the container is made.
 //!
-//! A pair of sockets that keep message boundaries. The child's end closes
-//! by itself at the execve, so an end of file after the start means success.
+//! The two have nothing in common after the clone but a pair of sockets, and
+//! the child may not allocate. So the messages are a few bytes on the stack,
+//! and everything that needs words (which mount, which device, what to do
+//! about it) is looked up by the parent in its own copy of the plan.
+//!
+//! ```text
+//! parent ── m: the ID maps are written ─────────▶ child
+//!        ── l: you are in your cgroup ──────────▶
+//!        ◀── 2: ready, timings, perhaps a terminal
+//!        ── s: start ───────────────────────────▶
+//!        ◀── end of file: the execve closed it, the command runs
+//!        ◀── 3: step, call, object, errno        (instead of the last two)
+//! ```
+//!
+//! `SOCK_SEQPACKET` keeps message boundaries, so nothing has to be framed,
+//! and both ends are close-on-exec: a successful execve says so by itself,
+//! which no message from the child could.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -17,7 +32,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::steps::{COUNT, Id};
 
-/// What the parent lets the child do.
+/// What the parent lets the child do. Each is one byte; the numbers are
+/// letters so that `strace -f` shows them readably.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Go {
@@ -29,6 +45,8 @@ pub(crate) enum Go {
     Start = b's',
 }
 
+/// The timed record of a start: twenty-some numbers that fit a stack.
+///
 /// When each step ended, in microseconds after the clock was started. The
 /// child has a copy of the parent's, so both write into one record.
 #[derive(Debug, Clone, Copy)]
@@ -48,14 +66,16 @@ impl Clock {
     }
 }
 
-/// The monotonic clock in microseconds; no system call, by the vDSO.
+/// The monotonic clock in microseconds. The vDSO answers without a system
+/// call, so that measuring costs less than what is measured.
 fn now() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
     time.tv_sec.cast_unsigned() * 1_000_000
         + time.tv_nsec.cast_unsigned() / 1_000
 }
 
-/// A failed call in the child, small enough to be sent.
+/// A failed call in the child, small enough to be sent: an errno alone says
+/// too little, and a sentence cannot be built without allocating.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fault {
     pub(crate) call: Call,
@@ -64,7 +84,8 @@ pub(crate) struct Fault {
     pub(crate) errno: Errno,
 }
 
-/// Declares [`Call`] with the words that errors use for it.
+/// Declares [`Call`] with the words that errors use for it. One list, so
+/// that a call cannot be without its words.
 macro_rules! calls {
     ($($name:ident $words:literal;)*) => {
         /// What the child was doing, in the words of a system call.
@@ -166,7 +187,9 @@ const FAILED: u8 = 3;
 const LONGEST: usize = 1 + 4 * COUNT;
 
 impl Wire {
-    /// The two ends; each closes at an execve.
+    /// The two ends; each closes at an execve. The child closes its copy of
+    /// the parent's end first thing: a process that holds both ends never
+    /// sees the end of the other side.
     pub(crate) fn pair() -> Result<(Wire, Wire), Errno> {
         let (one, other) = socketpair(
             AddressFamily::UNIX,
@@ -201,14 +224,18 @@ impl Wire {
         }
     }
 
-    /// Stepping stone: names the process it made.
+    /// Stepping stone: names the process it made, as the stone's own PID
+    /// namespace counts, which is the parent's: entering another one only
+    /// changes where one's children are born.
     pub(crate) fn made(&self, pid: i32) -> Result<(), Errno> {
         let mut message = [MADE; 5];
         message[1..].copy_from_slice(&pid.to_ne_bytes());
         self.send(&message, None)
     }
 
-    /// Child: ready, with all timings and perhaps a terminal.
+    /// Child: ready, with all timings and perhaps a terminal. A file
+    /// descriptor travels as control data (`SCM_RIGHTS`, unix(7)): the
+    /// kernel puts a copy into the parent's table.
     pub(crate) fn ready(
         &self,
         clock: &Clock,
@@ -263,7 +290,8 @@ impl Wire {
             let flags = RecvFlags::CMSG_CLOEXEC;
             match recvmsg(&self.0, &mut parts, &mut control, flags) {
                 Err(Errno::INTR) => {}
-                // A child that died with unread messages resets the wire.
+                // A child that died with unread messages resets the wire;
+                // that is an end like any other.
                 Err(Errno::CONNRESET) => break 0,
                 Err(errno) => return Err(errno),
                 Ok(message) => break message.bytes,
@@ -288,6 +316,7 @@ fn decode(bytes: &[u8], fd: Option<OwnedFd>, clock: &Clock) -> News {
         [READY, ..] => {
             let mut merged = *clock;
             for (slot, end) in merged.ends.iter_mut().enumerate() {
+                // Each side marks its own steps and leaves zero elsewhere.
                 let childs = number(1 + 4 * slot).cast_unsigned();
                 *end = childs.max(*end);
             }

@@ -23,7 +23,8 @@ use crate::sysctl::{self, Sysctl};
 use crate::wire::{Call, During, Fault};
 use crate::{Error, Namespace};
 
-/// A [`Sandbox`] laid out for system calls.
+/// A [`Sandbox`] laid out for system calls: no path in it needs to be cut,
+/// joined or looked up on the way.
 #[derive(Debug)]
 pub(crate) struct World {
     rootfs: CString,
@@ -159,7 +160,8 @@ impl World {
     }
     // ANCHOR_END: pivot
 
-    /// Names: what `hostname` prints.
+    /// Names: what `hostname` prints, and what many servers put into their
+    /// logs. Docker's is the container's short ID.
     pub(crate) fn set_names(&self) -> Result<(), Fault> {
         if let Some(name) = &self.hostname {
             sethostname(name.as_bytes()).during(Call::SetHostname, 0)?;
@@ -170,7 +172,8 @@ impl World {
         Ok(())
     }
 
-    /// Sysctls: each is a file below `/proc/sys`.
+    /// Sysctls: each is a file below `/proc/sys`, and a write(2) to it is
+    /// answered by the kernel's parser: EINVAL is about the value.
     pub(crate) fn set_sysctls(
         &self,
         root: BorrowedFd<'_>,

@@ -11,7 +11,7 @@ use super::profile::{Comparison, Condition};
 /// One instruction (`struct sock_filter`).
 pub(crate) type Instruction = libc::sock_filter;
 
-/// What is done with a call.
+/// What is done with a call: `SECCOMP_RET_ALLOW`, or an errno, or a signal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Verdict {
     /// The first list of conditions that all hold decides.
@@ -71,6 +71,8 @@ pub(crate) fn program(
 }
 
 /// Neighbours with the same verdict become one range, named by its start.
+/// System calls were numbered as they came, so most of what is allowed lies
+/// together: four hundred calls make some sixty ranges.
 fn ranges(calls: &[(u32, Verdict)], unknown: u32) -> Vec<(u32, Verdict)> {
     let nothing = Verdict::always(unknown);
     let mut ranges = vec![(0, nothing.clone())];
@@ -117,6 +119,9 @@ fn search(ranges: &[(u32, Verdict)]) -> Vec<Instruction> {
     code
 }
 
+/// The end of a search: the verdict, with its tests of arguments if it has
+/// any. A filter sees the six registers and not what pointers point to,
+/// since that could be changed between the check and the call.
 fn decide(verdict: &Verdict) -> Vec<Instruction> {
     let mut code = Vec::new();
     for (conditions, value) in &verdict.cases {

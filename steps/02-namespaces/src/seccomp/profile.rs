@@ -1,4 +1,9 @@
 //! Docker's JSON format for seccomp profiles.
+//!
+//! One file for all machines and all containers: it names calls that this
+//! machine does not have, and rules that exist only with a capability, an
+//! architecture or a kernel. Reading it means to ask for each rule whether
+//! it is there at all, and then to turn names into numbers.
 
 use std::collections::BTreeMap;
 
@@ -131,6 +136,9 @@ fn null_is_empty<'de, D: serde::Deserializer<'de>>(
 
 impl Document {
     /// The verdict for each call that a rule names, and for all others.
+    ///
+    /// The first rule that fits decides. A rule without conditions fits
+    /// always, so it closes its calls for the rules behind it.
     pub(super) fn verdicts(
         &self,
         caps: CapSet,
@@ -235,7 +243,7 @@ fn version(text: &str) -> Option<(u32, u32)> {
 }
 
 impl Action {
-    /// The kernel's `SECCOMP_RET_*` for it.
+    /// The kernel's `SECCOMP_RET_*` for it; the low 16 bits are the errno.
     fn value(self, errno: Option<u16>) -> u32 {
         match self {
             Action::Allow => libc::SECCOMP_RET_ALLOW,
