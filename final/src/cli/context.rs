@@ -1,5 +1,6 @@
 //! Finding the daemon, and starting one where there is none.
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -124,7 +125,7 @@ impl Place {
         let Some(socket) = host.unix() else { return Ok(()) };
         // Not by its path, which an update may have given to another file.
         let mut command = Command::new("/proc/self/exe");
-        command.args(&self.arguments);
+        command.arg0("skiff").args(&self.arguments);
         let log = self.data_root.join("daemon.log");
         daemon::ensure_running(socket, &log, command, || {
             eprintln!("Starting the daemon; its log is {}", log.display());

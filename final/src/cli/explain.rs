@@ -54,7 +54,7 @@ impl fmt::Display for Story {
             ]);
         }
         let total = self.0.iter().map(|it| it.micros).sum();
-        write!(f, "{table}{} in all\n", time(total))
+        writeln!(f, "{table}{} in all", time(total))
     }
 }
 

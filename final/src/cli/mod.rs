@@ -61,7 +61,6 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[allow(clippy::large_enum_variant, reason = "one is made per program run")]
 enum Command {
     #[command(flatten)]
     Container(container::Verb),
@@ -110,7 +109,7 @@ enum Command {
 /// `skiff builder …`.
 #[derive(Debug, Clone, Subcommand)]
 enum Builder {
-    Build(image::build::BuildArgs),
+    Build(Box<image::build::BuildArgs>),
     /// Remove the build cache
     Prune(prune::PruneAllArgs),
 }
@@ -179,7 +178,7 @@ async fn ask(context: &Context, command: Command) -> anyhow::Result<u8> {
         Command::Network(group) => group.run(context).await,
         Command::System(group) => group.run(context).await,
         Command::Builder(Builder::Build(args)) => {
-            image::build::build(context, args).await
+            image::build::build(context, *args).await
         }
         Command::Builder(Builder::Prune(args)) => {
             prune::all(context, args, &prune::CACHE).await

@@ -39,7 +39,9 @@ pub fn memory(bytes: f64) -> String {
     scaled(bytes, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB"], 4)
 }
 
-fn scaled(mut value: f64, base: f64, units: &[&str], digits: usize) -> String {
+fn scaled(value: f64, base: f64, units: &[&str], digits: usize) -> String {
+    // A sum of nothing is −0, and + 0 makes it 0.
+    let mut value = value + 0.0;
     let mut unit = 0;
     while value >= base && unit + 1 < units.len() {
         value /= base;
@@ -76,7 +78,7 @@ mod tests {
 
     #[test]
     fn sizes_have_so_many_digits_as_docker_gives_them() {
-        assert_eq!(size(0.0, 3), "0B");
+        assert_eq!(size(-0.0, 3), "0B");
         assert_eq!(size(1234.0, 3), "1.23kB");
         assert_eq!(size(187_000_000.0, 3), "187MB");
         assert_eq!(size(1_990_000_000.0, 4), "1.99GB");

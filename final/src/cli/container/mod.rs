@@ -21,13 +21,12 @@ pub(crate) use flags::{Ulimit, labels};
 
 /// The verbs that also stand alone: `skiff run` is `skiff container run`.
 #[derive(Debug, Clone, Subcommand)]
-#[allow(clippy::large_enum_variant, reason = "one is made per program run")]
 pub(crate) enum Verb {
     // -h is the host name here, as in docker; --help stays.
     #[command(disable_help_flag = true)]
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     #[command(disable_help_flag = true)]
-    Create(run::CreateArgs),
+    Create(Box<run::CreateArgs>),
     Start(start::StartArgs),
     Stop(lifecycle::StopArgs),
     /// Stop containers and start them again
@@ -56,7 +55,6 @@ pub(crate) enum Verb {
 
 /// `skiff container …`.
 #[derive(Debug, Clone, Subcommand)]
-#[allow(clippy::large_enum_variant, reason = "one is made per program run")]
 pub(crate) enum Group {
     #[command(flatten)]
     Verb(Verb),
@@ -71,8 +69,8 @@ pub(crate) enum Group {
 impl Verb {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<u8> {
         match self {
-            Verb::Run(args) => run::run(context, args).await,
-            Verb::Create(args) => run::create(context, args).await,
+            Verb::Run(args) => run::run(context, *args).await,
+            Verb::Create(args) => run::create(context, *args).await,
             Verb::Start(args) => start::start(context, args).await,
             Verb::Stop(args) => lifecycle::stop(context, args, "stop").await,
             Verb::Restart(args) => {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::flags::{CreateFlags, Pull, Streams};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, sentence};
+use crate::cli::image::pull::{Offline, Wanted};
 use crate::cli::progress::Show;
 use crate::cli::query::{Query, segment};
 use crate::cli::signals::Forwarder;
@@ -245,8 +246,8 @@ async fn make(
         );
     }
     let pull = async || {
-        let platform = flags.platform.as_deref();
-        image::pull::fetch(context, &flags.image, platform, show).await
+        let wanted = flags.wanted(show);
+        image::pull::fetch(context, &flags.image, wanted).await
     };
     if flags.pull == Pull::Always {
         pull().await?;
@@ -274,6 +275,17 @@ async fn make(
         std::fs::write(file, &created.id)?;
     }
     Ok(created)
+}
+
+impl CreateFlags {
+    /// `--pull=always` asks for the registry's image, so none is made here.
+    fn wanted(&self, show: Show) -> Wanted<'_> {
+        let offline = match self.pull {
+            Pull::Always => Offline::Never,
+            _ => self.offline,
+        };
+        Wanted { platform: self.platform.as_deref(), offline, show }
+    }
 }
 
 /// Other things can be missing, too, such as a network.

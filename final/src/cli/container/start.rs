@@ -245,9 +245,25 @@ pub(crate) async fn exec(
     if streams::connect(context, tunnel, wiring).await? == End::Detached {
         return Ok(0);
     }
-    let ended: Value = client.get(&format!("/exec/{id}/json")).await?;
-    let code = ended["ExitCode"].as_i64().unwrap_or(125);
-    Ok((code & 0xff) as u8)
+    exec_status(context, id).await
+}
+
+/// The exit code of an exec whose output has ended. The end of the output
+/// may come a moment before the engine has seen the end of the process.
+async fn exec_status(context: &Context, id: &str) -> anyhow::Result<u8> {
+    let path = format!("/exec/{id}/json");
+    for _ in 0..100 {
+        let exec: Value = context.client.get(&path).await?;
+        if let (Some(false), Some(code)) =
+            (exec["Running"].as_bool(), exec["ExitCode"].as_i64())
+        {
+            return Ok((code & 0xff) as u8);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    // It has closed its output and goes on, as a program that becomes a
+    // daemon does.
+    Ok(0)
 }
 
 /// As for `run`: 126 and 127 for a command that cannot be executed.

@@ -145,7 +145,7 @@ impl BuildArgs {
     /// The Dockerfile's path in the archive, and the archive.
     fn body(&self) -> anyhow::Result<(String, Payload)> {
         if self.context == Path::new("-") {
-            return self.from_stdin();
+            return self.body_from_stdin();
         }
         let files = BuildContext::open(&self.context, self.file.as_deref())?;
         let dockerfile = files.dockerfile.clone();
@@ -155,7 +155,7 @@ impl BuildArgs {
     }
 
     /// A tar archive, or else a Dockerfile without a context.
-    fn from_stdin(&self) -> anyhow::Result<(String, Payload)> {
+    fn body_from_stdin(&self) -> anyhow::Result<(String, Payload)> {
         use std::io::{BufRead, Read};
         let mut input = std::io::BufReader::new(std::io::stdin());
         let is_text = std::str::from_utf8(input.fill_buf()?).is_ok_and(|it| {

@@ -19,7 +19,7 @@ use super::prune::{self, PruneAllArgs};
 pub(crate) enum Verb {
     Pull(pull::PullArgs),
     Push(pull::PushArgs),
-    Build(build::BuildArgs),
+    Build(Box<build::BuildArgs>),
     Tag(tags::TagArgs),
     History(list::HistoryArgs),
     Save(files::SaveArgs),
@@ -50,7 +50,7 @@ impl Verb {
         match self {
             Verb::Pull(args) => pull::pull(context, args).await,
             Verb::Push(args) => pull::push(context, args).await,
-            Verb::Build(args) => build::build(context, args).await,
+            Verb::Build(args) => build::build(context, *args).await,
             Verb::Tag(args) => tags::tag(context, args).await,
             Verb::History(args) => list::history(context, args).await,
             Verb::Save(args) => files::save(context, args).await,

@@ -23,6 +23,9 @@ pub(crate) struct PullArgs {
     /// For this platform, as linux/arm64
     #[arg(long)]
     platform: Option<String>,
+    /// Make it here if no registry can be reached
+    #[arg(long, default_value = "auto", value_name = "WHEN")]
+    offline: Offline,
     /// Accepted for Docker's sake
     #[arg(long, hide = true)]
     disable_content_trust: bool,
@@ -31,23 +34,41 @@ pub(crate) struct PullArgs {
     image: String,
 }
 
+/// Whether the engine may make an image from this machine's packages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Offline {
+    /// If no registry can be reached
+    Auto,
+    /// The image comes from a registry or not at all
+    Never,
+}
+
+/// What is to be pulled, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) platform: Option<&'a str>,
+    pub(crate) offline: Offline,
+    pub(crate) show: Show,
+}
+
 /// `pull`.
 pub(crate) async fn pull(
     context: &Context,
     args: PullArgs,
 ) -> anyhow::Result<u8> {
     let show = if args.quiet { Show::Nothing } else { Show::Output };
+    let platform = args.platform.as_deref();
+    let wanted = Wanted { platform, offline: args.offline, show };
     let reference: Reference = args.image.parse()?;
     let bare = reference.tag().is_none() && reference.digest().is_none();
     if args.all_tags {
         anyhow::ensure!(bare, "tag can't be used with --all-tags/-a");
-        request(context, &reference, None, args.platform.as_deref(), show)
-            .await?;
+        request(context, &reference, None, wanted).await?;
     } else {
         if bare && !args.quiet {
             println!("Using default tag: latest");
         }
-        fetch(context, &args.image, args.platform.as_deref(), show).await?;
+        fetch(context, &args.image, wanted).await?;
     }
     println!("{}", reference.or_latest());
     Ok(0)
@@ -57,32 +78,33 @@ pub(crate) async fn pull(
 pub(crate) async fn fetch(
     context: &Context,
     image: &str,
-    platform: Option<&str>,
-    show: Show,
+    wanted: Wanted<'_>,
 ) -> anyhow::Result<()> {
     let reference: Reference = image.parse()?;
     let (_, tag) = repo_and_tag(image)?;
-    request(context, &reference, Some(&tag), platform, show).await
+    request(context, &reference, Some(&tag), wanted).await
 }
 
 async fn request(
     context: &Context,
     image: &Reference,
     tag: Option<&str>,
-    platform: Option<&str>,
-    show: Show,
+    wanted: Wanted<'_>,
 ) -> anyhow::Result<()> {
     let query = Query::new("/images/create")
         .with("fromImage", image.name())
         .maybe("tag", tag)
-        .maybe("platform", platform)
-        .build();
+        .maybe("platform", wanted.platform);
+    let query = match wanted.offline {
+        Offline::Auto => query.build(),
+        Offline::Never => query.with("offline", "never").build(),
+    };
     let header = auth::header_for(&context.global, image)?;
     let answer = context
         .client
         .send_with(Method::POST, &query, Payload::none(), &[header])
         .await?;
-    progress::follow(answer, show, |_| ()).await
+    progress::follow(answer, wanted.show, |_| ()).await
 }
 
 /// Send an image to a registry

@@ -48,11 +48,8 @@ pub(crate) async fn version(
     }
     println!("Client: skiff");
     lines(&client, 1, &[("Version", "Version"), ("API version", "ApiVersion")]);
-    println!(
-        " OS/Arch:           {}/{}",
-        client["Os"].as_str().unwrap_or(""),
-        client["Arch"].as_str().unwrap_or("")
-    );
+    let os = format!("{}/{}", text(&client["Os"]), text(&client["Arch"]));
+    println!(" {:<18}{os}", "OS/Arch:");
     println!("\nServer: {}", text(&server["Platform"]["Name"]));
     let components = server["Components"].as_array();
     for part in components.into_iter().flatten() {

@@ -1,5 +1,6 @@
 //! The commands of a stage, and what the simple ones do.
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command as Program;
 
@@ -166,7 +167,7 @@ pub(crate) async fn connect<S: Stage>() -> anyhow::Result<Client> {
     }
     // Not by its path, which a rebuild may have given to another program.
     let mut program = Program::new("/proc/self/exe");
-    program.arg("daemon");
+    program.arg0(S::NAME).arg("daemon");
     daemon::ensure_running(&place.socket, &place.log(), program, || {
         eprintln!("waiting for the daemon of {} …", S::NAME);
     })?;

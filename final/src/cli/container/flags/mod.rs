@@ -16,6 +16,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use crate::cli::image::pull::Offline;
+
 pub(crate) use process::environment;
 pub(crate) use resources::{Ulimit, UpdateFlags};
 
@@ -34,6 +36,9 @@ pub(crate) struct CreateFlags {
     /// Get the image first: always, missing or never
     #[arg(long, default_value = "missing", value_name = "WHEN")]
     pub(crate) pull: Pull,
+    /// Make the image here if no registry can be reached
+    #[arg(long, default_value = "auto", value_name = "WHEN")]
+    pub(crate) offline: Offline,
     /// Say nothing while an image is pulled
     #[arg(short, long)]
     pub(crate) quiet: bool,

@@ -228,7 +228,7 @@ impl std::str::FromStr for Ulimit {
     }
 }
 
-fn device<'a>(text: &'a str) -> Result<(&'a str, &'a str), String> {
+fn device(text: &str) -> Result<(&str, &str), String> {
     text.rsplit_once(':')
         .filter(|(path, _)| path.starts_with("/dev/"))
         .ok_or_else(|| format!("bad format: {text}; write /dev/sda:VALUE"))
