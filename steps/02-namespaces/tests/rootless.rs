@@ -24,13 +24,22 @@ fn run_as_nobody(name: &str) -> bool {
     std::fs::copy(test, &copy).unwrap();
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(dir.path(), open).unwrap();
-    let output = Command::new(copy)
-        .args(["--exact", name, "--nocapture"])
-        .current_dir("/")
-        .uid(NOBODY)
-        .gid(NOBODY)
-        .output()
-        .unwrap();
+    let run = || {
+        Command::new(&copy)
+            .args(["--exact", name, "--nocapture"])
+            .current_dir("/")
+            .uid(NOBODY)
+            .gid(NOBODY)
+            .output()
+    };
+    // ETXTBSY: a test on another thread forked while the copy was open for
+    // writing, and its child has not executed anything yet.
+    let output = loop {
+        match run() {
+            Err(it) if it.kind() == std::io::ErrorKind::ExecutableFileBusy => {}
+            output => break output.unwrap(),
+        }
+    };
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     eprint!("{errors}");
