@@ -126,10 +126,10 @@ impl<'a> Session<'a> {
         self.announce(&stage.head);
         let (base, platform) = self.plan.bases[index].clone();
         let mut state = match base {
-            Base::Stage(below) => self.from_stage(below),
-            Base::Scratch => self.from_scratch(),
+            Base::Stage(below) => self.on_stage(below),
+            Base::Scratch => self.on_scratch(),
             Base::Image(name) => {
-                self.from_image(&name, platform.as_deref(), &stage.head)?
+                self.on_image(&name, platform.as_deref(), &stage.head)?
             }
         };
         self.run_triggers(&mut state, &stage.head.excerpt)?;
@@ -141,7 +141,7 @@ impl<'a> Session<'a> {
         Ok(state)
     }
 
-    fn from_stage(&mut self, below: usize) -> State {
+    fn on_stage(&mut self, below: usize) -> State {
         // Stages are built in the plan's order, so `below` is done.
         let Some(mut state) = self.done[below].clone() else { unreachable!() };
         state.scope = Scope::new(self.file.directives.escape);
@@ -151,7 +151,7 @@ impl<'a> Session<'a> {
         state
     }
 
-    fn from_scratch(&mut self) -> State {
+    fn on_scratch(&mut self) -> State {
         self.base = None;
         let platform = self.platform();
         let image = ImageConfig::scratch(&platform);
@@ -164,7 +164,7 @@ impl<'a> Session<'a> {
         self.start(image, inputs)
     }
 
-    fn from_image(
+    fn on_image(
         &mut self,
         name: &str,
         platform: Option<&str>,

@@ -62,7 +62,7 @@ impl Session<'_> {
             return Ok((None, "the cache is off (--no-cache)".into()));
         }
         let known = self.cache.get(key);
-        let known = known.or_else(|| self.from_images(state, created_by));
+        let known = known.or_else(|| self.images_as_cache(state, created_by));
         Ok(match known {
             None => (None, inputs.reason(self.last.get(&self.place()))),
             Some(record) => match &record.layer {
@@ -83,7 +83,7 @@ impl Session<'_> {
     /// `--cache-from`: an image whose history begins like ours and goes on
     /// with this very step. COPY's history lines hold the fingerprint of
     /// the files, so equal lines mean equal results.
-    fn from_images(&self, state: &State, created_by: &str) -> Option<Record> {
+    fn images_as_cache(&self, state: &State, created_by: &str) -> Option<Record> {
         let ours = &state.image;
         let said = |h: &History| h.created_by.clone();
         let mine: Vec<_> = ours.history.iter().map(said).collect();

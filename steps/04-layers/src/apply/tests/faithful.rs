@@ -230,3 +230,15 @@ fn a_tar_without_an_end_mark_is_whole_and_one_cut_in_a_file_is_not() {
     let error = unpack(dir.path(), &tar[..515]).unwrap_err().to_string();
     assert!(error.contains("ends in the middle"), "{error}");
 }
+
+#[test]
+fn a_tar_may_end_where_its_last_file_does() {
+    let mut tar = Tar::default().file("a", "1").file("b", "2").end();
+    // Two blocks of zeros, and what fills the last file's block.
+    tar.truncate(tar.len() - 1024 - 511);
+    let dir = tempfile::tempdir().unwrap();
+    unpack(dir.path(), &tar).unwrap();
+    assert_eq!(fs::read(dir.path().join("b")).unwrap(), b"2");
+    tar.pop();
+    assert!(unpack(dir.path(), &tar).is_err());
+}
