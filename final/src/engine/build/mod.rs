@@ -58,7 +58,8 @@ impl Engine {
         request: &Request,
         progress: &Progress,
     ) -> Result<()> {
-        let runner = Runner::new(self, request.limits.clone());
+        let gone = || progress.gone();
+        let runner = Runner::new(self, request.limits.clone(), &gone);
         let source = Source { engine: self, logins: &request.logins };
         let snapshots = overlay_cow::Volatile(&self.snapshots);
         let builder = Builder {

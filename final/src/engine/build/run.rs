@@ -5,13 +5,15 @@
 //! holds for a build. A build ends with its daemon; what is left of a RUN
 //! then is removed by the next one, see [`sweep`].
 
+use std::fmt;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use cgroups::Limits;
 use cli_api::frames;
@@ -23,6 +25,10 @@ use crate::engine::error::{Error, Result};
 use crate::network::{self, AttachRequest};
 use crate::shim::protocol::Attach;
 use crate::shim::{Cgroup, Client, Spec, World};
+
+/// How often a silent command is interrupted by the question whether anybody
+/// still waits for it.
+const LOOK_UP: Duration = Duration::from_millis(500);
 
 /// What every RUN of a build may use.
 #[derive(Debug, Clone, Default)]
@@ -38,16 +44,27 @@ pub struct RunLimits {
 }
 
 /// Runs the RUNs of one build.
-#[derive(Debug)]
 pub struct Runner<'a> {
     engine: &'a Arc<Engine>,
     limits: RunLimits,
+    gone: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl fmt::Debug for Runner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runner").field("limits", &self.limits).finish()
+    }
 }
 
 impl<'a> Runner<'a> {
-    /// Runs RUNs with these limits.
-    pub fn new(engine: &'a Arc<Engine>, limits: RunLimits) -> Self {
-        Runner { engine, limits }
+    /// Runs RUNs with these limits until `gone` says that nobody waits for
+    /// the result any more.
+    pub fn new(
+        engine: &'a Arc<Engine>,
+        limits: RunLimits,
+        gone: &'a (dyn Fn() -> bool + Sync),
+    ) -> Self {
+        Runner { engine, limits, gone }
     }
 }
 
@@ -98,8 +115,13 @@ impl Runner<'_> {
             Attach { stdin: spec.open_stdin, stdout: true, stderr: true };
         let stream = client.attach(streams).map_err(Error::internal)?;
         client.start().map_err(Error::internal)?;
-        talk(stream, &step.stdin, output).map_err(Error::internal)?;
+        let talked = talk(stream, &step.stdin, output, self.gone);
+        if talked.is_err() {
+            // Nobody listens, so the command has no purpose any more.
+            client.kill(libc::SIGKILL).map_err(Error::internal)?;
+        }
         let exit = client.wait().map_err(Error::internal)?;
+        talked.map_err(Error::internal)?;
         if !exit.error.is_empty() {
             return Err(Error::Internal(exit.error));
         }
@@ -222,8 +244,10 @@ fn talk(
     stream: UnixStream,
     stdin: &[u8],
     output: &mut dyn FnMut(Stream, &[u8]),
+    gone: &dyn Fn() -> bool,
 ) -> io::Result<()> {
     let mut input = stream.try_clone()?;
+    stream.set_read_timeout(Some(LOOK_UP))?;
     std::thread::scope(|scope| {
         scope.spawn(move || {
             // A command that does not read its input to the end is no
@@ -234,9 +258,16 @@ fn talk(
         let mut frames = frames::Decoder::default();
         let mut buffer = [0; 32 * 1024];
         loop {
-            let length = (&stream).read(&mut buffer)?;
-            if length == 0 {
-                return Ok(());
+            let length = match (&stream).read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(length) => length,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+                Err(error) => return Err(error),
+            };
+            if gone() {
+                // Wakes the writer, which may wait for a reader for ever.
+                stream.shutdown(Shutdown::Both)?;
+                return Err(io::Error::other("the client has gone away"));
             }
             frames.push(&buffer[..length]);
             while let Some((from, bytes)) =
@@ -292,7 +323,7 @@ fn rooms(engine: &Engine) -> PathBuf {
 pub fn sweep(engine: &Engine) -> Result<()> {
     let dir = rooms(engine);
     let entries = match fs::read_dir(&dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
         other => Some(other.map_err(Error::io("list", &dir))?),
     };
     for entry in entries.into_iter().flatten() {

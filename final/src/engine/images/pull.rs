@@ -9,7 +9,7 @@ use layers::{ImageId, ImageSource, Platform, Reference};
 
 use super::auth::{Auth, Logins};
 use crate::engine::Engine;
-use crate::engine::build::Runner;
+use crate::engine::build::{RunLimits, Runner};
 use crate::engine::catalogue::{self, Kitchen, Recipe};
 use crate::engine::config::Settings;
 use crate::engine::error::{Error, Result};
@@ -115,7 +115,7 @@ impl Engine {
         let Some(recipe) = recipe.filter(|_| outage) else {
             return Err(error.into());
         };
-        self.cook(&recipe, reference, &error.to_string(), report)
+        self.cook(&recipe, reference, &options, &error, report)
     }
 
     /// Makes an image by the catalogue's recipe, and says so.
@@ -123,16 +123,18 @@ impl Engine {
         self: &Arc<Self>,
         recipe: &Recipe,
         reference: &Reference,
-        why: &str,
+        options: &PullOptions,
+        why: &layers::Error,
         report: &(dyn Fn(Step) + Sync),
     ) -> Result<ImageId> {
         let name = reference.familiar();
-        report(Step::line(why));
+        report(Step::line(why.to_string()));
         report(Step::line(format!(
             "Making {name} from this machine's own packages instead (offline \
              catalogue; --offline=never forbids it)"
         )));
-        let runner = Runner::new(self, Default::default());
+        let gone = || options.cancel.check().is_err();
+        let runner = Runner::new(self, RunLimits::default(), &gone);
         let snapshots = overlay_cow::Volatile(&self.snapshots);
         let kitchen = Kitchen {
             store: &self.store,
