@@ -49,11 +49,8 @@ impl Bench {
             }),
         };
         let mut spec = Spec::new("box", self.dir.path(), world, sh(script));
-        spec.log = Log::JsonFile {
-            path: self.log(),
-            max_size: None,
-            max_file: 1,
-        };
+        spec.log =
+            Log::JsonFile { path: self.log(), max_size: None, max_file: 1 };
         spec
     }
 }
@@ -129,10 +126,7 @@ fn nothing_is_executed_before_the_start() {
     assert_eq!(fs::read_to_string(bench.log()).unwrap(), "");
     let record = client.status().unwrap().record;
     assert!(!record.started && record.pid > 1);
-    assert_eq!(
-        skiff::shim::start_ticks(record.pid),
-        Some(record.start_ticks)
-    );
+    assert_eq!(skiff::shim::start_ticks(record.pid), Some(record.start_ticks));
     client.start().unwrap();
     assert_eq!(client.wait().unwrap().code, 0);
     let record = Record::load(bench.dir.path()).unwrap();
@@ -272,11 +266,7 @@ fn an_exec_joins_and_its_end_is_not_the_containers() {
     let world = World::Join { container: bench.dir.path().to_owned() };
     let script = "cat /proc/1/cmdline | tr '\\0' ' '; cat /proc/self/cgroup";
     let mut spec = Spec::new("exec", dir.path(), world, sh(script));
-    spec.log = Log::JsonFile {
-        path: bench.log(),
-        max_size: None,
-        max_file: 1,
-    };
+    spec.log = Log::JsonFile { path: bench.log(), max_size: None, max_file: 1 };
     assert_eq!(run(&spec).code, 0);
     let log = fs::read_to_string(bench.log()).unwrap();
     assert!(log.contains("sleep 60"), "{log}");

@@ -1,4 +1,10 @@
 //! The shim's life: one thread that waits for whatever comes next.
+//!
+//! No threads and no async runtime, because this process is there once per
+//! container and must be small, and because it forked: what poll(2) says is
+//! ready is done at once and never blocks. Everything that could make it
+//! wait is made non-blocking, and everything that must be kept is bounded:
+//! an attacher may be a megabyte behind, the process's input 64 KiB.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
@@ -19,7 +25,9 @@ use super::streams::Got;
 /// The signals that this process takes, as something to poll.
 pub(super) type Signals = SignalFd;
 
-/// Everything that may happen to a shim.
+/// Everything that may happen to a shim. It is over when the process has
+/// ended, the last word is on disk, and all attachers have taken what they
+/// were sent (or lost their chance).
 #[derive(Debug)]
 pub(super) struct Events {
     shim: Shim,
@@ -154,6 +162,7 @@ impl Events {
         }
     }
 
+    /// A new connection. One that was given up meanwhile is no error.
     fn accept(&mut self) {
         if let Ok((socket, _)) = self.listener.accept() {
             self.peers.extend(Peer::new(socket));
@@ -183,6 +192,7 @@ impl Events {
         }
     }
 
+    /// Takes the process off the kernel's list and remembers how it ended.
     fn collect(&mut self) {
         if self.ended.is_none() {
             let lost = namespaces::Exit { code: 255, signal: None };
@@ -190,7 +200,8 @@ impl Events {
         }
     }
 
-    /// Passes one piece of output on; says whether there was any.
+    /// Passes one piece of output on; says whether there was any. First to
+    /// the log, then to the attachers: what a user has seen is on disk.
     fn take_output(&mut self, index: usize) -> bool {
         let mut buffer = [0; 64 << 10];
         let stream = self.shim.streams.outputs[index].stream;
@@ -212,6 +223,7 @@ impl Events {
         }
     }
 
+    /// A connection has something to say, or is gone.
     fn hear(&mut self, index: usize, flags: PollFlags) {
         let mut buffer = [0; 16 << 10];
         let once = self.shim.spec.stdin_once;
@@ -237,6 +249,7 @@ impl Events {
         }
     }
 
+    /// Answers one question. `wait` gets its answer later.
     fn reply(&mut self, index: usize, question: &[u8]) {
         let answer = match serde_json::from_slice(question) {
             Err(error) => Answer::Refused(refuse(error)),
@@ -324,24 +337,9 @@ impl Events {
         if self.exit.is_some() {
             return;
         }
-        if let Some(cgroup) = &self.shim.cgroup {
-            // With a PID namespace the kernel has done it: nobody outlives
-            // PID 1. Without one, children of the command may.
-            if let Err(error) = cgroup.kill() {
-                eprintln!("{error}");
-            }
-        }
-        if self.peers.iter().any(Peer::is_full) {
+        self.end_the_rest();
+        if !self.drain() {
             return; // the rest of the output has to wait a little
-        }
-        for index in 0..self.shim.streams.outputs.len() {
-            while self.take_output(index) {
-                if self.peers.iter().any(Peer::is_full) {
-                    return;
-                }
-            }
-            let stream = self.shim.streams.outputs[index].stream;
-            self.write_log(|log| log.finish(stream));
         }
         let exit = Exit {
             code: ended.code,
@@ -351,6 +349,8 @@ impl Events {
             error: std::mem::take(&mut self.error),
         };
         self.remove_cgroup();
+        // On disk before anybody is told: who has heard of the end may look
+        // for its record at once.
         let path = self.shim.spec.dir.join(EXIT);
         if let Err(error) = state::write_json(&path, &exit) {
             eprintln!("{error}");
@@ -361,6 +361,35 @@ impl Events {
             }
         }
         self.exit = Some(exit);
+    }
+
+    /// With a PID namespace the kernel has done it: nobody outlives PID 1.
+    /// Without one (`--pid host`), children of the command may.
+    fn end_the_rest(&self) {
+        if let Some(cgroup) = &self.shim.cgroup
+            && let Err(error) = cgroup.kill()
+        {
+            eprintln!("{error}");
+        }
+    }
+
+    /// Takes what is left in the pipes. It does not wait for their end: a
+    /// process that an exec has left in the background may hold them for
+    /// ever. False if an attacher has to take something first.
+    fn drain(&mut self) -> bool {
+        for index in 0..self.shim.streams.outputs.len() {
+            loop {
+                if self.peers.iter().any(Peer::is_full) {
+                    return false;
+                }
+                if !self.take_output(index) {
+                    break;
+                }
+            }
+            let stream = self.shim.streams.outputs[index].stream;
+            self.write_log(|log| log.finish(stream));
+        }
+        true
     }
 
     fn count_oom_kills(&self) -> u64 {
@@ -380,6 +409,8 @@ impl Events {
         self.peers.retain(|peer| !peer.gone);
     }
 
+    /// The log has to be there before the first output, and a container
+    /// without one is better than none.
     fn open_log(&mut self) {
         if let Log::JsonFile { path, max_size, max_file } = &self.shim.spec.log
         {

@@ -37,10 +37,7 @@ pub(crate) unsafe fn clone3(
     sibling: bool,
 ) -> Result<Side, Errno> {
     let mut pidfd: i32 = -1;
-    // The struct may grow with the kernel; its size goes along as a
-    // version, and what an older kernel does not know must be zero.
-    // SAFETY: all fields are integers; zero means "not used" for each.
-    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    let mut args = unused_args();
     args.flags = namespaces | libc::CLONE_PIDFD as u64;
     args.pidfd = std::ptr::from_mut(&mut pidfd).addr() as u64;
     if let Some(dir) = cgroup {
@@ -73,6 +70,13 @@ pub(crate) unsafe fn clone3(
         }
         _ => Err(last_errno()),
     }
+}
+
+/// The struct may grow with the kernel; its size goes along as a version,
+/// and what an older kernel does not know must be zero.
+fn unused_args() -> libc::clone_args {
+    // SAFETY: all fields are integers, for which zero is a value.
+    unsafe { std::mem::zeroed() }
 }
 
 /// Ends the child at once, without what `exit` would run or flush twice.

@@ -67,41 +67,51 @@ fn object(plan: &Plan, id: Id, fault: Fault) -> String {
 
 /// The likely cause and the way out. An empty hint is better than a guess.
 fn hint(plan: &Plan, id: Id, fault: Fault) -> String {
-    let text = match (id, fault.call, fault.errno) {
-        (Id::Rlimits, ..) => {
-            let limit = plan.rights.limit_names.get(usize::from(fault.item));
-            return limit.map_or_else(String::new, |limit| {
-                limit_hint(limit, fault.errno)
-            });
+    let item = usize::from(fault.item);
+    match (id, plan.rights.limit_names.get(item)) {
+        (Id::Rlimits, Some(limit)) => limit_hint(limit, fault.errno),
+        (Id::Mounts | Id::Root | Id::Devices, _) => {
+            let own_user_ns = plan.maps.is_some();
+            file_hint(fault.call, fault.errno, own_user_ns).to_owned()
         }
-        (_, Call::Attributes | Call::Clone, Errno::NOSYS) => {
+        _ => other_hint(id, fault.call, fault.errno).to_owned(),
+    }
+}
+
+/// For the steps that put files and mounts in place.
+fn file_hint(call: Call, errno: Errno, own_user_ns: bool) -> &'static str {
+    match (call, errno) {
+        (Call::Attributes | Call::Clone, Errno::NOSYS) => {
             "; the engine needs Linux 5.12 or newer"
         }
-        (Id::Mounts, Call::Open, Errno::LOOP) => {
+        (Call::Open, Errno::LOOP) => {
             "; the image has a symbolic link where the kernel's own file \
              system goes, which could trick the engine: refused"
         }
-        (Id::Mounts, _, Errno::NOTDIR | Errno::ISDIR) => {
+        (_, Errno::NOTDIR | Errno::ISDIR) => {
             "; are you trying to mount a directory onto a file (or \
              vice-versa)? Check that the host path is what you think it is"
         }
-        (Id::Mounts, Call::Configure, Errno::INVAL) => {
-            "; check the options of this mount"
-        }
-        (_, Call::Mkdir | Call::Create, Errno::ACCESS)
-            if plan.maps.is_some() =>
-        {
+        (Call::Configure, Errno::INVAL) => "; check the options of this mount",
+        (Call::Mkdir | Call::Create, Errno::ACCESS) if own_user_ns => {
             "; the root file system must belong to the user that is root \
              inside the user namespace"
         }
-        (Id::Mounts | Id::Root, _, Errno::PERM | Errno::ACCESS) => {
+        (_, Errno::PERM | Errno::ACCESS) => {
             "; mounting needs CAP_SYS_ADMIN and a host that does not forbid \
              it (AppArmor, an outer container)"
         }
-        (Id::Mounts | Id::Devices, Call::Mkdir | Call::Create, Errno::ROFS) => {
+        (Call::Mkdir | Call::Create, Errno::ROFS) => {
             "; the place to mount on has to be made, and the root file \
              system or volume there is read-only"
         }
+        _ => "",
+    }
+}
+
+/// For all other steps.
+fn other_hint(id: Id, call: Call, errno: Errno) -> &'static str {
+    match (id, call, errno) {
         (Id::Join, Call::SetNs, Errno::INVAL) => {
             "; the path is not a namespace of that kind"
         }
@@ -117,8 +127,7 @@ fn hint(plan: &Plan, id: Id, fault: Fault) -> String {
         }
         (_, Call::Gate, _) => "; the engine went away",
         _ => "",
-    };
-    text.to_owned()
+    }
 }
 
 /// clone3 itself was refused.

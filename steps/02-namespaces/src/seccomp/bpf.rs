@@ -149,64 +149,69 @@ const FAIL: u8 = u8::MAX;
 /// have 64 bits and the register 32, so each is compared in two halves, the
 /// high one first.
 fn test(condition: &Condition) -> Vec<Instruction> {
-    let at = ARGS + 8 * u32::from(condition.index);
-    let (low, high) = if cfg!(target_endian = "little") {
-        (at, at + 4)
-    } else {
-        (at + 4, at)
-    };
-    let halves = |value: u64| ((value >> 32) as u32, value as u32);
     let (big, small) = halves(condition.value);
-    let equal = |mask: Option<(u32, u32)>, (big, small): (u32, u32)| {
-        let and = |part: u32| mask.map(|_| step(AND, part));
-        let (mask_big, mask_small) = mask.unwrap_or_default();
-        [
-            Some(step(LOAD, high)),
-            and(mask_big),
-            Some(branch(EQUAL, big, 0, FAIL)),
-            Some(step(LOAD, low)),
-            and(mask_small),
-            Some(branch(EQUAL, small, 0, FAIL)),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
-    };
-    // If the high halves differ they decide alone: jump over the other two.
-    let order = |differs: Instruction, same_else: u8, tail: Instruction| {
-        let same = branch(EQUAL, big, 0, same_else);
-        vec![step(LOAD, high), differs, same, step(LOAD, low), tail]
-    };
     match condition.op {
-        Comparison::Equal => equal(None, (big, small)),
+        Comparison::Equal => equal(condition, None, (big, small)),
         Comparison::MaskedEqual => {
-            equal(Some((big, small)), halves(condition.value_two))
+            let mask = Some((big, small));
+            equal(condition, mask, halves(condition.value_two))
         }
-        Comparison::NotEqual => vec![
-            step(LOAD, high),
-            branch(EQUAL, big, 0, 2),
-            step(LOAD, low),
-            branch(EQUAL, small, FAIL, 0),
-        ],
+        Comparison::NotEqual => {
+            let (low, high) = loads(condition);
+            let [differs, same] = [(big, 0, 2), (small, FAIL, 0)]
+                .map(|(part, jt, jf)| branch(EQUAL, part, jt, jf));
+            vec![high, differs, low, same]
+        }
+        // If the high halves differ they decide alone.
         Comparison::Greater | Comparison::GreaterOrEqual => {
-            let op = if condition.op == Comparison::Greater {
-                GREATER
-            } else {
-                AT_LEAST
-            };
-            let tail = branch(op, small, 0, FAIL);
-            order(branch(GREATER, big, 3, 0), FAIL, tail)
+            let or_equal = condition.op == Comparison::GreaterOrEqual;
+            let op = if or_equal { AT_LEAST } else { GREATER };
+            let (low, high) = loads(condition);
+            let above = branch(GREATER, big, 3, 0);
+            let same = branch(EQUAL, big, 0, FAIL);
+            vec![high, above, same, low, branch(op, small, 0, FAIL)]
         }
         Comparison::Less | Comparison::LessOrEqual => {
-            let op = if condition.op == Comparison::Less {
-                AT_LEAST
-            } else {
-                GREATER
-            };
-            let tail = branch(op, small, FAIL, 0);
-            order(branch(GREATER, big, FAIL, 0), 2, tail)
+            let or_equal = condition.op == Comparison::LessOrEqual;
+            let op = if or_equal { GREATER } else { AT_LEAST };
+            let (low, high) = loads(condition);
+            let above = branch(GREATER, big, FAIL, 0);
+            let same = branch(EQUAL, big, 0, 2);
+            vec![high, above, same, low, branch(op, small, FAIL, 0)]
         }
     }
+}
+
+/// Both halves equal, after the bits outside of `mask` are cleared.
+fn equal(
+    condition: &Condition,
+    mask: Option<(u32, u32)>,
+    (big, small): (u32, u32),
+) -> Vec<Instruction> {
+    let (low, high) = loads(condition);
+    let and =
+        |part: fn((u32, u32)) -> u32| mask.map(|mask| step(AND, part(mask)));
+    let mut code = vec![high];
+    code.extend(and(|(big, _)| big));
+    code.extend([branch(EQUAL, big, 0, FAIL), low]);
+    code.extend(and(|(_, small)| small));
+    code.push(branch(EQUAL, small, 0, FAIL));
+    code
+}
+
+/// The instructions that load the low and the high half of the argument.
+fn loads(condition: &Condition) -> (Instruction, Instruction) {
+    let at = ARGS + 8 * u32::from(condition.index);
+    let (first, second) = (step(LOAD, at), step(LOAD, at + 4));
+    if cfg!(target_endian = "little") {
+        (first, second)
+    } else {
+        (second, first)
+    }
+}
+
+fn halves(value: u64) -> (u32, u32) {
+    ((value >> 32) as u32, value as u32)
 }
 
 fn step(code: u32, k: u32) -> Instruction {
