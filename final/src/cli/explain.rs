@@ -3,27 +3,20 @@
 use std::fmt;
 
 use cli_api::table::Table;
+use namespaces::{STEPS, Timing};
 use serde::Deserialize;
 
 use super::context::Context;
 use super::query::segment;
 
-/// One step that the engine took, as `GET /containers/ID/steps` tells it.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct Step {
-    name: String,
-    /// The system call behind it, as a man page: `clone3(2)`.
-    man: String,
-    call: String,
-    micros: u64,
-    reason: String,
-    chapter: String,
+/// What was done to start a container, in the order in which it was done,
+/// and how long each step took: `GET /containers/ID/steps`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Story {
+    pid: i32,
+    steps: Vec<Timing>,
 }
-
-/// The steps of one start, in order.
-#[derive(Debug, Clone)]
-pub(crate) struct Story(Vec<Step>);
 
 /// Asks the engine what it did.
 ///
@@ -34,27 +27,53 @@ pub(crate) async fn fetch(
     container: &str,
 ) -> anyhow::Result<Story> {
     let path = format!("/containers/{}/steps", segment(container));
-    Ok(Story(context.client.get(&path).await?))
+    Ok(context.client.get(&path).await?)
+}
+
+/// Steps that the table of the namespaces crate does not have, because they
+/// happen before: what they are, where to read on, why they are there.
+const BEFORE: [(&str, &str, &str, &str); 2] = [
+    (
+        "shim",
+        "posix_spawn(3)",
+        "final",
+        "a small process of its own holds the container's streams and sees \
+         its end, so that the daemon may die",
+    ),
+    (
+        "make cgroup",
+        "mkdir(2)",
+        "cgroups",
+        "a directory in /sys/fs/cgroup is a group of processes with limits",
+    ),
+];
+
+/// Man page, chapter and reason of a step.
+fn about(name: &str) -> (&'static str, &'static str, &'static str) {
+    let before = BEFORE.iter().find(|it| it.0 == name);
+    let inside = STEPS.iter().find(|it| it.name == name);
+    match (before, inside) {
+        (Some((_, man, chapter, reason)), _) => (man, chapter, reason),
+        (None, Some(it)) => (it.man, it.chapter, it.reason),
+        (None, None) => ("", "", ""),
+    }
 }
 
 impl fmt::Display for Story {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Table::new(["STEP", "CALL", "TIME", "CHAPTER", "WHY"]);
-        for step in &self.0 {
-            let call = match step.call.is_empty() {
-                true => step.man.clone(),
-                false => step.call.clone(),
-            };
-            table.row([
-                step.name.clone(),
-                call,
-                time(step.micros),
-                step.chapter.clone(),
-                step.reason.clone(),
-            ]);
+        let mut table = Table::new(["STEP", "TOOK", "READ", "CHAPTER", "WHY"]);
+        for step in &self.steps {
+            let (man, chapter, reason) = about(&step.step);
+            table.row([&*step.step, &time(step.took_us), man, chapter, reason]);
         }
-        let total = self.0.iter().map(|it| it.micros).sum();
-        writeln!(f, "{table}{} in all", time(total))
+        // Some steps overlap, so the sum of all says nothing.
+        let total = self.steps.iter().map(|it| it.at_us).max().unwrap_or(0);
+        writeln!(
+            f,
+            "{table}{} until the command ran, as PID {} of this machine",
+            time(total),
+            self.pid
+        )
     }
 }
 
@@ -62,5 +81,24 @@ fn time(micros: u64) -> String {
     match micros {
         it @ ..1000 => format!("{it} µs"),
         it => format!("{}.{} ms", it / 1000, it % 1000 / 100),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_story_is_a_table_with_a_reason_for_each_step() {
+        let step = |name: &str, at_us, took_us| Timing {
+            step: name.to_owned(),
+            at_us,
+            took_us,
+        };
+        let story = Story {
+            pid: 4711,
+            steps: vec![step("shim", 900, 900), step("clone", 1234, 334)],
+        };
+        insta::assert_snapshot!(story);
     }
 }
