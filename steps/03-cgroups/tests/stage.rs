@@ -109,11 +109,13 @@ fn exec_is_inside_the_limits_too() {
         return;
     }
     let stage = stage();
-    let args = ["run", "-d", "--name", "web", "--pids-limit", "2"];
+    // One for the container, and two because on v2 whoever joins is born of
+    // a helper that is in the group for a moment.
+    let args = ["run", "-d", "--name", "web", "--pids-limit", "3"];
     stage.run(&[&args[..], &["sleep", "60"]].concat()).ok();
     stage.run(&["exec", "web", "true"]).ok();
     let said = stage.run(&["exec", "web", "sh", "-c", "true | true"]);
-    assert_ne!(said.code, 0, "a third process was let in: {said:?}");
+    assert_ne!(said.code, 0, "a fourth process was let in: {said:?}");
 }
 
 #[test]

@@ -32,6 +32,10 @@ pub(crate) fn mount(
     merged: &Path,
     options: Options,
 ) -> Result<(), Error> {
+    // mount(2) says ENOENT, whichever of the many names is missing.
+    for dir in &overlay.lowers {
+        open_dir("lowerdir", dir)?;
+    }
     let names = overlay.lowers.iter().map(|dir| escape(dir.as_os_str()));
     let text = option_text(
         names,

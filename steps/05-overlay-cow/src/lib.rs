@@ -44,6 +44,7 @@ mod volatile;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno as Nix;
 use rustix::fs::{CWD, Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -120,11 +121,12 @@ impl Overlay {
         };
         for (number, lower) in self.lowers.iter().enumerate() {
             match add(&fs, "lowerdir+", lower) {
-                Err(Error::Layer { source, .. })
-                    if number == 0 && source == nix::errno::Errno::EINVAL =>
-                {
-                    return Ok(None);
-                }
+                // Before 6.5 overlayfs has no parser of its own for this API,
+                // and the one for such file systems takes no descriptors.
+                Err(Error::Layer {
+                    source: Nix::EINVAL | Nix::EOPNOTSUPP,
+                    ..
+                }) if number == 0 => return Ok(None),
                 other => other?,
             }
         }
