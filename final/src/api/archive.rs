@@ -55,11 +55,7 @@ pub async fn stat(
     Params(query): Params<Query>,
 ) -> Result<Response> {
     let path = query.path()?;
-    let look = move || {
-        let container = engine.containers.find(&name)?;
-        engine.path_stat(&container, &path)
-    };
-    let stat = blocking(look).await?;
+    let stat = blocking(move || engine.path_stat(&name, &path)).await?;
     Ok([(STAT, encode(&stat)?)].into_response())
 }
 
@@ -70,12 +66,11 @@ pub async fn get(
     Params(query): Params<Query>,
 ) -> Result<Response> {
     let path = query.path()?;
-    let container = engine.containers.find(&name)?;
     let (found, stat) = oneshot::channel();
     let (sender, receiver) = mpsc::channel(16);
     let pack = tokio::task::spawn_blocking(move || {
         let tell = |stat| drop(found.send(stat));
-        engine.pack(&container, &path, tell, &mut Sender(sender))
+        engine.pack(&name, &path, tell, &mut Sender(sender))
     });
     // The header must be right before the first byte goes out.
     let Ok(stat) = stat.await else {
@@ -104,9 +99,8 @@ pub async fn put(
     };
     let upload = streams::upload(body);
     let unpack = move || {
-        let container = engine.containers.find(&name)?;
         let mut tar = io::BufReader::with_capacity(64 << 10, upload);
-        engine.unpack(&container, &path, how, &mut tar)?;
+        engine.unpack(&name, &path, how, &mut tar)?;
         // What follows the end of the archive is read too: hyper closes a
         // connection whose request was not read to its end.
         io::copy(&mut tar, &mut io::sink()).map_err(Error::internal)?;

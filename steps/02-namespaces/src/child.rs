@@ -124,6 +124,9 @@ impl<'a> Child<'a> {
         if self.plan.die_with_parent {
             die_with_parent();
         }
+        // Its own streams too: they are the maker's, and who reads from them
+        // to the end would wait for the end of the container.
+        close_range(0, 2, 0);
         close_all_but(&[]);
         init::reap(command)
     }

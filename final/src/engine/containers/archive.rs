@@ -12,7 +12,6 @@ use rustix::fs::{FileType, OFlags, readlinkat};
 use rustix::io::Errno;
 use serde::Serialize;
 
-use super::Container;
 use super::root::{path_of, resolve};
 use super::tree::Tree;
 use crate::engine::Engine;
@@ -50,10 +49,11 @@ impl Engine {
     /// [`Error::NotFound`] in Docker's words.
     pub fn path_stat(
         &self,
-        container: &Container,
+        name: &str,
         path: &str,
     ) -> Result<PathStat> {
-        self.with_root(container, |root| stat(root, container, path))
+        let container = &self.containers.find(name)?;
+        self.with_root(container, |root| stat(root, name, path))
     }
 
     /// Writes what is at `path` as a tar whose names begin with its base
@@ -63,21 +63,22 @@ impl Engine {
     /// [`Error::NotFound`] in Docker's words, or what stopped the tar.
     pub fn pack(
         &self,
-        container: &Container,
+        name: &str,
         path: &str,
         found: impl FnOnce(PathStat) + Send,
         out: &mut (dyn Write + Send),
     ) -> Result<()> {
+        let container = &self.containers.find(name)?;
         self.with_root(container, |root| {
-            found(stat(root, container, path)?);
-            let (parent, name) = open_parent(root, path)
-                .map_err(|errno| missing(errno, container, path))?;
+            found(stat(root, name, path)?);
+            let (parent, last) = open_parent(root, path)
+                .map_err(|errno| missing(errno, name, path))?;
             let mut tree = Tree::new(out);
-            let packed = if name.is_empty() {
+            let packed = if last.is_empty() {
                 // The directory itself, by a path that ends in `/.` or `/`.
                 tree.directory(&parent, Path::new(&base_name(path)))
             } else {
-                tree.entry(&parent, &name, Path::new(&name))
+                tree.entry(&parent, &last, Path::new(&last))
             };
             packed.and_then(|()| tree.finish()).map_err(Error::internal)
         })
@@ -90,11 +91,12 @@ impl Engine {
     /// Docker's words; or what is wrong with the tar.
     pub fn unpack(
         &self,
-        container: &Container,
+        name: &str,
         path: &str,
         how: Unpack,
         tar: &mut (dyn BufRead + Send),
     ) -> Result<()> {
+        let container = &self.containers.find(name)?;
         let read_only =
             container.with(|record| record.host_config.readonly_rootfs);
         self.with_root(container, |root| {
@@ -105,7 +107,7 @@ impl Engine {
                     return Err(Error::Invalid(text.to_owned()));
                 }
                 other => {
-                    other.map_err(|errno| missing(errno, container, path))?
+                    other.map_err(|errno| missing(errno, name, path))?
                 }
             };
             if read_only && !is_mounted_writable(&dir) {
@@ -136,11 +138,10 @@ fn is_mounted_writable(dir: &OwnedFd) -> bool {
 /// statfs(2)'s number for overlayfs: the root itself.
 const OVERLAY_MAGIC: rustix::fs::FsWord = 0x794c_7630;
 
-fn missing(errno: Errno, container: &Container, path: &str) -> Error {
+fn missing(errno: Errno, container: &str, path: &str) -> Error {
     match errno {
         Errno::NOENT | Errno::NOTDIR => Error::NotFound(format!(
-            "Could not find the file {path} in container {}",
-            container.id
+            "Could not find the file {path} in container {container}"
         )),
         errno => Error::Internal(format!("cannot open {path}: {errno}")),
     }
@@ -171,7 +172,7 @@ fn base_name(path: &str) -> String {
     }
 }
 
-fn stat(root: &OwnedFd, container: &Container, path: &str) -> Result<PathStat> {
+fn stat(root: &OwnedFd, container: &str, path: &str) -> Result<PathStat> {
     let failed = |errno| missing(errno, container, path);
     let (dir, name) = open_parent(root, path).map_err(failed)?;
     let follow = if name.is_empty() { "." } else { name.as_str() };

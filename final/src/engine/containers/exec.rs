@@ -118,7 +118,7 @@ impl Engine {
         config: ExecConfig,
     ) -> Result<Arc<Exec>> {
         let container = self.containers.find(name)?;
-        can_exec(&container)?;
+        can_exec(&container, name)?;
         if config.cmd.first().is_none_or(String::is_empty) {
             return Err(Error::Invalid("No exec command specified".to_owned()));
         }
@@ -161,7 +161,7 @@ impl Engine {
         streams: Option<Attach>,
     ) -> Result<Option<UnixStream>> {
         let (exec, container) = self.exec(id)?;
-        can_exec(&container)?;
+        can_exec(&container, &container.id)?;
         {
             let mut state = lock(&exec.state);
             if state.started {
@@ -320,15 +320,15 @@ impl Container {
     }
 }
 
-fn can_exec(container: &Container) -> Result<()> {
+fn can_exec(container: &Container, name: &str) -> Result<()> {
     let id = &container.id;
     Err(Error::Conflict(match container.status() {
         Status::Running => return Ok(()),
         Status::Paused => format!(
-            "container {id} is paused, unpause the container before exec"
+            "Container {name} is paused, unpause the container before exec"
         ),
         Status::Restarting => format!(
-            "container {id} is restarting, wait until the container is running"
+            "Container {id} is restarting, wait until the container is running"
         ),
         _ => format!("container {id} is not running"),
     }))

@@ -244,7 +244,12 @@ impl From<shim::Error> for Failure {
         let exit_code = error.exit_code();
         // The docker command finds out by the words of the message whether
         // to exit with 127, 126 or 125.
-        let text = format!("failed to create task for container: {error}");
+        let text = error.to_string();
+        // Docker looks users up itself and says so without a prefix.
+        let text = match text.find("unable to find ") {
+            Some(at) => text[at..].to_owned(),
+            None => format!("failed to create task for container: {text}"),
+        };
         let error = match exit_code {
             126 | 127 => Error::Invalid(text),
             _ => Error::Internal(text),

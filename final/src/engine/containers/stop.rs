@@ -99,11 +99,15 @@ impl Engine {
         })
     }
 
-    /// SIGKILL for everything in the container's cgroup: its first process
-    /// may be in another container's PID namespace and not take the others
-    /// with it.
+    /// SIGKILL for everything. The end of a PID namespace's first process
+    /// is the end of all in it; a container without one of its own has only
+    /// its cgroup to tell who belongs to it.
     pub(super) fn kill_all(&self, container: &Container) {
         let _ = self.send(container, nix::libc::SIGKILL);
+        let own = container.with(|it| it.host_config.pid_mode.is_empty());
+        if own {
+            return;
+        }
         if let Ok(Some(cgroup)) = cgroup(container)
             && let Err(error) = cgroup.kill()
         {
@@ -130,11 +134,11 @@ impl Engine {
     /// [`Error::Conflict`] if it does not run, [`Error::Invalid`] for an
     /// unknown signal.
     pub fn kill(&self, name: &str, word: &str) -> Result<()> {
-        let container = self.containers.find(name)?;
         let number = match word {
             "" => nix::libc::SIGKILL,
             word => signal::parse(word)?,
         };
+        let container = self.containers.find(name)?;
         let context = format!("cannot kill container: {name}");
         let status = container.status();
         if status == Status::Restarting && number == nix::libc::SIGKILL {

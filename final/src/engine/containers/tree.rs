@@ -50,7 +50,7 @@ impl<W: Write> Tree<W> {
             let stat = rustix::fs::fstat(dir)?;
             let mut header = header(&stat, EntryType::Directory);
             let name = path.join("");
-            self.tar.append_data(&mut header, name, io::empty())?;
+            self.put(&mut header, &name, io::empty())?;
         }
         self.below(dir, path)
     }
@@ -88,7 +88,8 @@ impl<W: Write> Tree<W> {
             if let Some(first) = self.names.get(&key) {
                 let first = first.clone();
                 let mut header = header(&stat, EntryType::Link);
-                return self.tar.append_link(&mut header, path, first);
+                self.link(&mut header, first.as_os_str().as_bytes())?;
+                return self.put(&mut header, path, io::empty());
             }
             self.names.insert(key, path.to_owned());
         }
@@ -105,9 +106,9 @@ impl<W: Write> Tree<W> {
             FileType::RegularFile => self.file(dir, name, path),
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(dir, name, Vec::new())?;
-                let target = name_of(&target).to_owned();
                 let mut header = header(&stat, EntryType::Symlink);
-                self.tar.append_link(&mut header, path, target)
+                self.link(&mut header, target.as_bytes())?;
+                self.put(&mut header, path, io::empty())
             }
             // A socket is nothing without the process behind it.
             FileType::Socket => Ok(()),
@@ -138,7 +139,7 @@ impl<W: Write> Tree<W> {
         // The size is promised in the header: a file that grows is cut, one
         // that shrinks is filled up.
         let content = File::from(file).chain(io::repeat(0)).take(size);
-        self.tar.append_data(&mut header, path, content)
+        self.put(&mut header, path, content)
     }
 
     /// File capabilities are an extended attribute; without them `ping`
@@ -171,7 +172,53 @@ impl<W: Write> Tree<W> {
         let mut header = header(stat, kind);
         header.set_device_major(rustix::fs::major(stat.st_rdev))?;
         header.set_device_minor(rustix::fs::minor(stat.st_rdev))?;
-        self.tar.append_data(&mut header, path, io::empty())
+        self.put(&mut header, path, io::empty())
+    }
+}
+
+/// Bytes of a name in a header; longer ones go into an entry before it.
+const NAME: usize = 100;
+
+impl<W: Write> Tree<W> {
+    /// Writes an entry under exactly this name. The tar crate would take the
+    /// `./` away, by which the docker command recognises what to rename.
+    fn put(
+        &mut self,
+        header: &mut Header,
+        path: &Path,
+        content: impl Read,
+    ) -> io::Result<()> {
+        let name = path.as_os_str().as_bytes();
+        if name.len() > NAME {
+            self.long(b'L', name)?;
+        }
+        let short = &name[..name.len().min(NAME)];
+        header.as_old_mut().name[..short.len()].copy_from_slice(short);
+        header.set_cksum();
+        self.tar.append(header, content)
+    }
+
+    fn link(&mut self, header: &mut Header, target: &[u8]) -> io::Result<()> {
+        if target.len() > NAME {
+            self.long(b'K', target)?;
+        }
+        header.set_link_name_literal(&target[..target.len().min(NAME)])
+    }
+
+    /// GNU's way to write a name of more than 100 bytes: an entry of type L
+    /// (or K, for a link's target) whose content is the name.
+    fn long(&mut self, kind: u8, name: &[u8]) -> io::Result<()> {
+        let mut header = Header::new_gnu();
+        let own = b"././@LongLink";
+        header.as_old_mut().name[..own.len()].copy_from_slice(own);
+        header.set_entry_type(EntryType::new(kind));
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(name.len() as u64 + 1);
+        header.set_cksum();
+        self.tar.append(&header, name.chain(&b"\0"[..]))
     }
 }
 

@@ -211,9 +211,16 @@ fn log_driver(host: &HostConfig) -> Result<()> {
 }
 
 fn rights(host: &HostConfig) -> Result<()> {
-    for name in host.cap_add.iter().chain(&host.cap_drop).flatten() {
-        if !name.eq_ignore_ascii_case("all") && CapSet::parse(name).is_none() {
-            return refuse(format!("invalid capability: {name:?}"));
+    let lists = [("CapAdd", &host.cap_add), ("CapDrop", &host.cap_drop)];
+    for (field, list) in lists {
+        for name in list.iter().flatten() {
+            let all = name.to_ascii_lowercase();
+            let all = matches!(all.as_str(), "all" | "cap_all");
+            if !all && CapSet::parse(name).is_none() {
+                return refuse(format!(
+                    "invalid {field}: unknown capability: {name:?}"
+                ));
+            }
         }
     }
     security::parse(host.security_opt.as_deref().unwrap_or_default())?;
