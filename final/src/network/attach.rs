@@ -46,7 +46,9 @@ impl Networks {
             request.mode = "bridge".into();
         }
         if let Some(other) = request.mode.strip_prefix("container:") {
-            let namespace = Namespace::Container(other.into());
+            let other = other.to_owned();
+            self.share_files(request, &other)?;
+            let namespace = Namespace::Container(other);
             return Ok(Attached { namespace, ..Attached::default() });
         }
         if request.mode == "host" {
@@ -64,6 +66,30 @@ impl Networks {
                 unreachable!("there is at least one error")
             }
         }
+    }
+
+    /// One network, one set of files: links to those of the other
+    /// container, which are rewritten in place when things change.
+    fn share_files(
+        &self,
+        mut request: AttachRequest,
+        other: &str,
+    ) -> Result<(), Error> {
+        let other = self.state().sandboxes.get(other).cloned();
+        let Some(other) = other else {
+            // It is in the host's network itself.
+            request.mode = "host".into();
+            let (endpoints, published) = (vec![], vec![]);
+            let sandbox = Sandbox { request, endpoints, published };
+            return self.write_files(&sandbox);
+        };
+        for name in ["hosts", "hostname", "resolv.conf"] {
+            let own = request.dir.join(name);
+            let _ = std::fs::remove_file(&own);
+            std::fs::hard_link(other.request.dir.join(name), &own)
+                .map_err(Error::io("share", own))?;
+        }
+        Ok(())
     }
 
     fn attach_to_host(

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use simple_dns::rdata::{A, AAAA, PTR, RData};
 use simple_dns::{
     CLASS, Name, Packet, PacketFlag, QTYPE, Question, RCODE, ResourceRecord,
@@ -20,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use super::Error;
+use super::nft::{Chain, Hook, Nft, Part, Port, Table};
 
 /// Where containers find the resolver, as in Docker.
 pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
@@ -57,8 +59,26 @@ pub(super) struct Resolver {
 
 impl Sockets {
     /// Opens them in the calling thread's network namespace.
+    ///
+    /// A container may run a name server itself, on port 53 of all its
+    /// addresses, and must find it free. So ours listens on any port, and
+    /// port 53 of its address is rewritten to that, without connection
+    /// tracking, which would cost every packet of the container.
     pub(super) fn open() -> Result<Sockets, Error> {
-        let at = SocketAddr::new(ADDRESS.into(), PORT);
+        let sockets = Sockets::open_at(0)?;
+        let rewritten = sockets.ports().and_then(|(udp, tcp)| {
+            let table = redirection(udp, tcp).replace();
+            Nft::open()?.commit("lead port 53 to the resolver", table)
+        });
+        match rewritten {
+            Ok(()) => Ok(sockets),
+            // A kernel without nf_tables.
+            Err(_) => Sockets::open_at(PORT),
+        }
+    }
+
+    fn open_at(port: u16) -> Result<Sockets, Error> {
+        let at = SocketAddr::new(ADDRESS.into(), port);
         let failed = || Error::io("open the resolver's socket", at.to_string());
         let udp = std::net::UdpSocket::bind(at).map_err(failed())?;
         let tcp = std::net::TcpListener::bind(at).map_err(failed())?;
@@ -66,6 +86,36 @@ impl Sockets {
         tcp.set_nonblocking(true).map_err(failed())?;
         Ok(Sockets { udp, tcp })
     }
+
+    /// Of UDP and of TCP.
+    fn ports(&self) -> Result<(u16, u16), Error> {
+        let failed = || Error::io("ask for the port of", "the resolver");
+        let udp = self.udp.local_addr().map_err(failed())?;
+        let tcp = self.tcp.local_addr().map_err(failed())?;
+        Ok((udp.port(), tcp.port()))
+    }
+}
+
+/// Questions to port 53 go to our ports, answers seem to come from 53.
+fn redirection(udp: u16, tcp: u16) -> Table {
+    let own = IpNet::from(std::net::IpAddr::from(ADDRESS));
+    let mut rules = vec![vec![Part::NotTo("lo".into()), Part::Accept]];
+    for (udp, ours) in [(true, udp), (false, tcp)] {
+        let port = |source, number| Port { udp, source, number };
+        rules.push(vec![
+            Part::Destination(own),
+            Part::Port(port(false, PORT)),
+            Part::SetPort(port(false, ours)),
+        ]);
+        rules.push(vec![
+            Part::Source(own),
+            Part::Port(port(true, ours)),
+            Part::SetPort(port(true, PORT)),
+        ]);
+    }
+    let name = "resolver";
+    let chain = Chain { name, hook: Some(Hook::Output), rules };
+    Table { name: "skiff".into(), sets: vec![], chains: vec![chain] }
 }
 
 impl Resolver {

@@ -22,6 +22,7 @@
 
 mod attach;
 mod catalogue;
+mod conntrack;
 mod dns;
 mod error;
 mod files;

@@ -100,9 +100,16 @@ impl Socket {
     ) -> Result<Vec<(u16, Vec<u8>)>, Refusal> {
         let mut answers = Vec::new();
         let mut refusal: Option<Refusal> = None;
+        // The kernel never sends more than 32 KiB at once to a reader that
+        // has room for it.
+        let mut buffer = vec![0; 32 << 10];
         while waiting > 0 {
-            let (datagram, _) = self.raw.recv_from_full()?;
-            for (kind, sequence, flags, body) in split(&datagram) {
+            let flags = rustix::net::RecvFlags::empty();
+            let (_, length) =
+                rustix::net::recv(&self.raw, &mut buffer[..], flags)
+                    .map_err(std::io::Error::from)?;
+            let datagram = buffer.get(..length).unwrap_or_default();
+            for (kind, sequence, flags, body) in split(datagram) {
                 let nth = sequence.wrapping_sub(first) as usize;
                 if nth >= count {
                     // The late answer to a call that was given up.

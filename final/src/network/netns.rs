@@ -12,6 +12,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
@@ -24,9 +25,12 @@ use super::error::errno_of;
 use super::route::Route;
 
 const OWN: &str = "/proc/thread-self/ns/net";
-/// How many are kept ready. Starts come in bursts; a container is rarely
-/// started faster than one is made.
-const STOCK: usize = 4;
+/// How many are kept ready.
+const STOCK: usize = 6;
+/// Making a namespace takes the kernel's lock on links (rtnl) for long; the
+/// start that has just taken one needs that lock for its cable. So the
+/// stock is filled up in the quiet after a start.
+const QUIET: Duration = Duration::from_millis(50);
 
 /// A network namespace nobody lives in yet.
 #[derive(Debug)]
@@ -53,6 +57,7 @@ struct Stock {
 #[derive(Debug, Default)]
 struct State {
     ready: VecDeque<Fresh>,
+    last_taken: Option<Instant>,
     closed: bool,
 }
 
@@ -129,9 +134,9 @@ impl Nursery {
 
     /// Whether the container's pin is a namespace and not a mere file.
     pub(super) fn is_alive(&self, container: &str) -> bool {
-        const NSFS_MAGIC: i64 = 0x6e73_6673;
+        const NSFS_MAGIC: rustix::fs::FsWord = 0x6e73_6673;
         rustix::fs::statfs(self.path(container))
-            .is_ok_and(|it| it.f_type as i64 == NSFS_MAGIC)
+            .is_ok_and(|it| it.f_type == NSFS_MAGIC)
     }
 
     /// Runs `work` on a thread inside the namespace of `container`.
@@ -162,18 +167,19 @@ impl Stock {
     }
 
     fn take(&self) -> Option<Fresh> {
-        let fresh = self.lock().ready.pop_front();
+        let mut state = self.lock();
+        state.last_taken = Some(Instant::now());
         self.taken.notify_one();
-        fresh
+        state.ready.pop_front()
     }
 
     /// Makes namespaces until the stock is full, then waits for demand.
     fn refill(&self) {
         loop {
             let mut state = self.lock();
-            while state.ready.len() >= STOCK && !state.closed {
-                state =
-                    self.taken.wait(state).unwrap_or_else(|it| it.into_inner());
+            while let Some(pause) = state.pause() {
+                let waited = self.taken.wait_timeout(state, pause);
+                state = waited.unwrap_or_else(|it| it.into_inner()).0;
             }
             if state.closed {
                 return;
@@ -187,6 +193,21 @@ impl Stock {
             }
             state.ready.push_back(fresh);
         }
+    }
+}
+
+impl State {
+    /// How long there is nothing to make.
+    fn pause(&self) -> Option<Duration> {
+        const FOR_NOW: Duration = Duration::from_secs(3600);
+        if self.closed {
+            return None;
+        }
+        if self.ready.len() >= STOCK {
+            return Some(FOR_NOW);
+        }
+        let since = self.last_taken?.elapsed();
+        QUIET.checked_sub(since).filter(|it| !it.is_zero())
     }
 }
 

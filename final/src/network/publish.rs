@@ -7,7 +7,7 @@ use super::firewall::Forward;
 use super::ports::{Held, Published, hold, hold_again, wanted};
 use super::proxy::Forwarder;
 use super::state::{Endpoint, Sandbox};
-use super::{Error, Networks, lock};
+use super::{Error, Networks, conntrack, lock};
 
 impl Networks {
     /// Finds host ports for what the container asked for and opens them.
@@ -48,6 +48,7 @@ impl Networks {
         self.let_reach_itself(&endpoint)?;
         self.forward(id, held, &endpoint)?;
         self.firewall.publish(&forwards(&published, &endpoint))?;
+        forget_udp(&published);
         Ok(vec![])
     }
 
@@ -123,7 +124,9 @@ impl Networks {
         };
         self.let_reach_itself(&endpoint)?;
         self.hold_again(&sandbox);
-        self.firewall.publish(&forwards(&sandbox.published, &endpoint))
+        self.firewall.publish(&forwards(&sandbox.published, &endpoint))?;
+        forget_udp(&sandbox.published);
+        Ok(())
     }
 
     pub(super) fn unpublish(&self, sandbox: &Sandbox) -> Result<(), Error> {
@@ -133,7 +136,9 @@ impl Networks {
         let ends = sandbox.endpoints.iter();
         let all: Vec<Forward> =
             ends.flat_map(|it| forwards(&sandbox.published, it)).collect();
-        self.firewall.unpublish(&all)
+        self.firewall.unpublish(&all)?;
+        forget_udp(&sandbox.published);
+        Ok(())
     }
 
     /// Tells the firewall which bridges there are.
@@ -165,6 +170,11 @@ impl Networks {
         bridges.sort_by(|one, other| one.name.cmp(&other.name));
         bridges
     }
+}
+
+fn forget_udp(published: &[Published]) {
+    let udp = published.iter().filter(|it| it.udp);
+    conntrack::forget_udp(&udp.map(|it| it.port).collect::<Vec<_>>());
 }
 
 /// Where a port leads: to the container's address of the host's family. The

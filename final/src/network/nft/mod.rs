@@ -14,7 +14,7 @@ mod rule;
 mod table;
 mod wire;
 
-pub(super) use rule::{Family, Part, Rule};
+pub(super) use rule::{Family, Part, Port, Rule};
 pub(super) use table::{Chain, Element, Hook, Key, Set, Table};
 pub(super) use wire::Batch;
 

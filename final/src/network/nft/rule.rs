@@ -70,6 +70,10 @@ pub(in crate::network) enum Part {
     Established,
     /// Belongs to a connection whose destination was rewritten.
     Rewritten,
+    /// Has this port in its UDP or TCP header.
+    Port(Port),
+    /// Write this port into the header.
+    SetPort(Port),
     Accept,
     Drop,
     Jump(&'static str),
@@ -82,6 +86,39 @@ pub(in crate::network) enum Part {
         by_address: bool,
         map: &'static str,
     },
+}
+
+/// A port in a packet's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::network) struct Port {
+    pub(in crate::network) udp: bool,
+    /// The source port, not the destination's.
+    pub(in crate::network) source: bool,
+    pub(in crate::network) number: u16,
+}
+
+impl Port {
+    /// `udp dport`.
+    fn field(self) -> String {
+        let protocol = if self.udp { "udp" } else { "tcp" };
+        let side = if self.source { "sport" } else { "dport" };
+        format!("{protocol} {side}")
+    }
+
+    /// `IPPROTO_UDP`, `IPPROTO_TCP`.
+    fn protocol(self) -> u8 {
+        if self.udp { 17 } else { 6 }
+    }
+
+    /// Where the header has it.
+    fn offset(self) -> u32 {
+        if self.source { 0 } else { 2 }
+    }
+
+    /// Where the header has its checksum.
+    fn checksum(self) -> u32 {
+        if self.udp { 6 } else { 16 }
+    }
 }
 
 /// Parts, all of which must agree.
@@ -108,6 +145,10 @@ impl fmt::Display for Part {
             Part::ToThisHost => write!(out, "fib daddr type local"),
             Part::Established => write!(out, "ct state established,related"),
             Part::Rewritten => write!(out, "ct status dnat"),
+            Part::Port(it) => write!(out, "{} {}", it.field(), it.number),
+            Part::SetPort(it) => {
+                write!(out, "{} set {}", it.field(), it.number)
+            }
             Part::Accept => write!(out, "accept"),
             Part::Drop => write!(out, "drop"),
             Part::Jump(it) => write!(out, "jump {it}"),
@@ -168,11 +209,13 @@ impl Code {
                 let net = IpNet::from(IpAddr::V6(*it));
                 self.network(&net, DIFFERENT, true);
             }
-            Part::ToThisHost => self.to_this_host(),
+            Part::ToThisHost => self.addressed_to_host(),
             // Established is bit 1 of the state, related bit 2.
             Part::Established => self.conntrack(CT_STATE, 0b110),
             // IPS_DST_NAT.
             Part::Rewritten => self.conntrack(CT_STATUS, 1 << 5),
+            Part::Port(it) => self.port(*it),
+            Part::SetPort(it) => self.set_port(*it),
             Part::Accept => self.verdict(1, None),
             Part::Drop => self.verdict(0, None),
             // NFT_JUMP is -3.
@@ -278,7 +321,7 @@ impl Code {
         });
     }
 
-    fn to_this_host(&mut self) {
+    fn addressed_to_host(&mut self) {
         const ADDRESS_TYPE: u32 = 3;
         const BY_DESTINATION: u32 = 2;
         const RTN_LOCAL: u32 = 2;
@@ -295,6 +338,28 @@ impl Code {
         });
         self.bitwise(&bits.to_ne_bytes());
         self.compare(DIFFERENT, &[0; 4]);
+    }
+
+    fn port(&mut self, port: Port) {
+        self.meta(META_L4PROTO, 1);
+        self.compare(EQUAL, &[port.protocol()]);
+        self.payload(1, 2, port.offset(), 2);
+        self.compare(EQUAL, &port.number.to_be_bytes());
+    }
+
+    /// Comes after a [`Part::Port`] of the same protocol.
+    fn set_port(&mut self, port: Port) {
+        const INTERNET_CHECKSUM: u32 = 1;
+        self.expression("immediate", |it| {
+            it.number(1, 1).nest(2, |data| {
+                data.bytes(1, &port.number.to_be_bytes());
+            });
+        });
+        self.expression("payload", |it| {
+            it.number(5, 1).number(2, 2).number(3, port.offset());
+            it.number(4, 2).number(6, INTERNET_CHECKSUM);
+            it.number(7, port.checksum());
+        });
     }
 
     fn verdict(&mut self, code: i32, chain: Option<&str>) {

@@ -64,6 +64,8 @@ pub(in crate::network) enum Hook {
     NatOutput,
     NatPostrouting,
     Forward,
+    /// What the namespace's own processes send, before routing it again.
+    Output,
 }
 
 impl Hook {
@@ -84,6 +86,9 @@ impl Hook {
             }
             Hook::Forward => {
                 ("filter", 2, 0, "type filter hook forward priority filter")
+            }
+            Hook::Output => {
+                ("filter", 3, 0, "type filter hook output priority filter")
             }
         }
     }

@@ -174,15 +174,10 @@ pub(super) fn ask(address: &str) -> Option<String> {
 
 /// Names of the links in the calling thread's namespace.
 pub(super) fn links() -> Vec<String> {
-    let dir = std::fs::read_dir("/proc/self/task").unwrap();
-    drop(dir);
+    let table = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap();
+    let lines = table.lines().skip(2).filter_map(|it| it.split_once(':'));
     let mut names: Vec<String> =
-        std::fs::read_dir("/proc/thread-self/net/dev_snmp6")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|it| it.file_name().into_string().ok())
-            .collect();
+        lines.map(|(name, _)| name.trim().to_owned()).collect();
     names.sort();
     names
 }

@@ -96,6 +96,52 @@ fn udp_ports_are_rewritten_both_ways() {
     });
 }
 
+/// Answers every datagram with the container's name.
+fn serve_udp(host: &Host, name: &'static str, port: u16) {
+    let server =
+        host.inside(name, || UdpSocket::bind(("0.0.0.0", port)).unwrap());
+    std::thread::spawn(move || {
+        let mut buffer = [0; 64];
+        while let Ok((_, from)) = server.recv_from(&mut buffer) {
+            let _ = server.send_to(name.as_bytes(), from);
+        }
+    });
+}
+
+#[test]
+fn a_udp_client_that_never_stops_finds_the_next_container() {
+    in_new_network("UDP after a restart", |host| {
+        let client = UdpSocket::bind("0.0.0.0:0").unwrap();
+        let patience = Some(Duration::from_millis(300));
+        client.set_read_timeout(patience).unwrap();
+        let ask = || {
+            let mut buffer = [0; 64];
+            let to = "198.51.100.9:5300";
+            for _ in 0..3 {
+                let _ = client.send_to(b"hello", to);
+                if let Ok((length, _)) = client.recv_from(&mut buffer) {
+                    let name = &buffer[..length];
+                    return String::from_utf8(name.to_vec()).ok();
+                }
+            }
+            None
+        };
+        host.network("n");
+        assert_eq!(ask(), None);
+        publish(host, "one", "n", "53/udp", "", "5300").unwrap();
+        serve_udp(host, "one", 53);
+        assert_eq!(ask().as_deref(), Some("one"));
+        host.attach("between", "n");
+        host.networks().leave(&id("one")).unwrap();
+        assert_eq!(ask(), None);
+        publish(host, "two", "bridge", "53/udp", "", "5300").unwrap();
+        serve_udp(host, "two", 53);
+        assert_eq!(ask().as_deref(), Some("two"));
+        host.networks().leave(&id("two")).unwrap();
+        host.networks().leave(&id("between")).unwrap();
+    });
+}
+
 #[test]
 fn a_port_in_use_is_refused_in_dockers_words_and_leaves_nothing() {
     in_new_network("port in use", |host| {

@@ -106,6 +106,37 @@ fn other_names_are_asked_of_the_hosts_resolver() {
 }
 
 #[test]
+fn port_53_stays_free_for_a_name_server_in_the_container() {
+    in_new_network("port 53", |host| {
+        host.network("n");
+        host.attach("a", "n");
+        host.inside("a", || {
+            let _own = UdpSocket::bind("0.0.0.0:53").unwrap();
+            let _own = TcpListener::bind("0.0.0.0:53").unwrap();
+            let got = resolve("a", TYPE::A);
+            assert_eq!(got, Ok(vec!["172.18.0.2".into()]));
+            // Over TCP.
+            let mut stream = TcpStream::connect("127.0.0.11:53").unwrap();
+            let mut query = Packet::new_query(7);
+            let class = QCLASS::CLASS(CLASS::IN);
+            let name = Name::new_unchecked("a");
+            let kind = QTYPE::TYPE(TYPE::A);
+            query.questions.push(Question::new(name, kind, class, false));
+            let query = query.build_bytes_vec().unwrap();
+            let length = query.len() as u16;
+            stream.write_all(&length.to_be_bytes()).unwrap();
+            stream.write_all(&query).unwrap();
+            let mut length = [0; 2];
+            stream.read_exact(&mut length).unwrap();
+            let mut reply = vec![0; u16::from_be_bytes(length).into()];
+            stream.read_exact(&mut reply).unwrap();
+            assert_eq!(Packet::parse(&reply).unwrap().answers.len(), 1);
+        });
+        host.networks().leave(&id("a")).unwrap();
+    });
+}
+
+#[test]
 fn names_survive_the_death_of_the_daemon() {
     in_new_network("names after a restart", |host| {
         host.network("n");

@@ -72,7 +72,7 @@ fn a_start_waits_for_the_network_only_briefly() {
                         PortMap::from([("80/tcp".into(), Some(any))]);
                 }
                 // The stock of namespaces is full again.
-                std::thread::sleep(Duration::from_millis(20));
+                std::thread::sleep(Duration::from_millis(80));
                 let start = Instant::now();
                 host.networks().attach(request).unwrap();
                 up.push(start.elapsed());
