@@ -79,6 +79,7 @@ async fn listen(settings: Settings) -> anyhow::Result<()> {
         tokio::task::spawn_blocking(move || Engine::open(settings, handle))
             .await??;
     let (stop, stopped) = watch::channel(false);
+    let networks = engine.networks.clone();
     let identity = Identity {
         server: format!("skiff/{}", env!("CARGO_PKG_VERSION")),
         newest: API_VERSION,
@@ -102,6 +103,8 @@ async fn listen(settings: Settings) -> anyhow::Result<()> {
     for path in hosts.iter().filter_map(|it| it.strip_prefix("unix://")) {
         let _ = std::fs::remove_file(path);
     }
+    // Bridges and rules make no sense while nothing runs.
+    tokio::task::spawn_blocking(move || networks.close()).await??;
     Ok(())
 }
 
