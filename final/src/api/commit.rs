@@ -59,20 +59,13 @@ async fn commit(
         tag: query.get("tag").to_owned(),
         author: query.get("author").to_owned(),
         comment: query.get("comment").to_owned(),
-        changes: changes(&query),
+        changes: query.lines("changes"),
         pause: query.flag_or("pause", true),
         config: config(&body)?,
     };
     let id = blocking(move || engine.commit(&container, &request));
     let answer = Json(json!({ "Id": id.await? }));
     Ok((StatusCode::CREATED, answer).into_response())
-}
-
-/// Old clients send all changes in one parameter, a line each.
-fn changes(query: &Query) -> Vec<String> {
-    let all = query.all("changes");
-    let lines = all.iter().flat_map(|text| text.lines());
-    lines.map(str::to_owned).filter(|line| !line.trim().is_empty()).collect()
 }
 
 /// The body is a config, and mostly absent, `null` or `{}`.

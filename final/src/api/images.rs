@@ -10,15 +10,16 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
-use cli_api::server::{ApiError, ApiVersion, Params};
+use cli_api::server::{ApiError, ApiVersion, JsonBody, Params};
 use http::{HeaderMap, StatusCode};
 use layers::Platform;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::blocking;
 use super::streams::{self, Query};
 use crate::engine::filters::Filters;
-use crate::engine::images::auth::header;
+use crate::engine::images::auth::{Login, header};
 use crate::engine::images::list::{self, Wish};
 use crate::engine::images::{pull, push, transfer};
 use crate::engine::{Engine, Error};
@@ -36,8 +37,8 @@ pub fn routes() -> Router<Arc<Engine>> {
         .route("/images/search", get(search))
         .route("/images/prune", post(prune))
         .route("/images/{*name}", get(view).post(change).delete(remove))
-        .route("/distribution/{*name}", get(not_asked))
-        .route("/auth", post(not_asked))
+        .route("/distribution/{*name}", get(distribution))
+        .route("/auth", post(login))
 }
 
 async fn list(
@@ -145,7 +146,7 @@ async fn create(
             repo: query.get("repo").to_owned(),
             tag: query.get("tag").to_owned(),
             message: query.get("message").to_owned(),
-            changes: query.all("changes"),
+            changes: query.lines("changes"),
             platform,
         };
         let tar = streams::upload(body);
@@ -198,13 +199,35 @@ async fn search(State(_): Shared) -> ApiError {
     ))
 }
 
-/// `docker login` and `docker manifest inspect` ask a registry through us.
-async fn not_asked(State(_): Shared) -> ApiError {
-    ApiError::from(Error::Unsupported(
-        "asking a registry on behalf of a client is not supported yet; put \
-         the account into ~/.docker/config.json by hand"
-            .to_owned(),
-    ))
+async fn distribution(
+    State(engine): Shared,
+    Path(path): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let (name, verb) = split(&path)?;
+    if verb != "json" {
+        return Err(nothing());
+    }
+    let auth = header(&headers);
+    let found = blocking(move || engine.describe(&name, auth)).await?;
+    Ok(Json(json!({
+        "Descriptor": {
+            "mediaType": found.descriptor.media_type,
+            "digest": found.descriptor.digest,
+            "size": found.descriptor.size,
+        },
+        "Platforms": found.platforms,
+    }))
+    .into_response())
+}
+
+async fn login(
+    State(engine): Shared,
+    JsonBody(login): JsonBody<Login>,
+) -> Result<Json<Value>, ApiError> {
+    blocking(move || engine.log_in(login)).await?;
+    let status = "Login Succeeded";
+    Ok(Json(json!({ "IdentityToken": "", "Status": status })))
 }
 
 /// `NAME/verb`.

@@ -177,6 +177,15 @@ impl Query {
         found.map(|(_, value)| value.clone()).collect()
     }
 
+    /// All values, and every line of each: some clients repeat the parameter
+    /// and others send one with line breaks in it.
+    pub(super) fn lines(&self, name: &str) -> Vec<String> {
+        let all = self.all(name);
+        let lines = all.iter().flat_map(|text| text.lines());
+        let lines = lines.filter(|line| !line.trim().is_empty());
+        lines.map(str::to_owned).collect()
+    }
+
     /// Docker's idea of true: anything but these words.
     pub(super) fn flag(&self, name: &str) -> bool {
         super::flag(Some(self.get(name)))

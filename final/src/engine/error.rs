@@ -23,6 +23,9 @@ pub enum Error {
     /// It is so already: 304, which clients count as success.
     #[error("nothing to change")]
     NotModified,
+    /// A registry does not know the account: 401.
+    #[error("{0}")]
+    Unauthorized(String),
     /// Not allowed: 403.
     #[error("{0}")]
     Forbidden(String),
@@ -69,6 +72,7 @@ impl Error {
             Error::Invalid(text) => Error::Invalid(say(text)),
             Error::Conflict(text) => Error::Conflict(say(text)),
             Error::NotModified => Error::NotModified,
+            Error::Unauthorized(text) => Error::Unauthorized(say(text)),
             Error::Forbidden(text) => Error::Forbidden(say(text)),
             Error::Unsupported(text) => Error::Unsupported(say(text)),
             Error::Unavailable(text) => Error::Unavailable(say(text)),
@@ -83,6 +87,7 @@ impl Error {
             Error::Invalid(_) => StatusCode::BAD_REQUEST,
             Error::Conflict(_) => StatusCode::CONFLICT,
             Error::NotModified => StatusCode::NOT_MODIFIED,
+            Error::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Error::Forbidden(_) => StatusCode::FORBIDDEN,
             Error::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
             Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -9,9 +9,12 @@ use base64::engine::GeneralPurpose;
 use base64::engine::general_purpose::NO_PAD;
 use http::HeaderMap;
 pub use layers::registry::Auth;
-use layers::registry::RegistryError;
+use layers::registry::{Described, RegistryError};
 
-use crate::engine::error::Error;
+use serde::Deserialize;
+
+use crate::engine::Engine;
+use crate::engine::error::{Error, Result};
 
 /// The account in `X-Registry-Auth`, if there is one.
 pub fn header(headers: &HeaderMap) -> Option<Auth> {
@@ -53,6 +56,73 @@ fn decode(text: &str) -> Option<Vec<u8>> {
         .find_map(|it| GeneralPurpose::new(it, NO_PAD).decode(text).ok())
 }
 
+/// The body of `POST /auth`.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Login {
+    username: String,
+    password: String,
+    serveraddress: String,
+    identitytoken: String,
+}
+
+/// Never prints what is secret.
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Login({} at {})", self.username, self.serveraddress)
+    }
+}
+
+impl Engine {
+    /// `docker login`: asks the registry whether it knows the account.
+    /// Nothing is kept here; the client keeps it.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] in the registry's words.
+    pub fn log_in(&self, login: Login) -> Result<()> {
+        let domain = domain(&login.serveraddress);
+        let auth = Auth {
+            username: login.username,
+            password: login.password,
+            serveraddress: login.serveraddress,
+            identitytoken: login.identitytoken,
+            ..Auth::default()
+        };
+        let options = self.pull_options(None, Some(auth));
+        match layers::registry::log_in(&domain, &options) {
+            Err(layers::Error::Registry(
+                error @ (RegistryError::Unauthorized { .. }
+                | RegistryError::Denied { .. }),
+            )) => Err(Error::Unauthorized(error.to_string())),
+            other => Ok(other?),
+        }
+    }
+
+    /// What a registry has under a name.
+    ///
+    /// # Errors
+    /// In the registry's words.
+    pub fn describe(
+        &self,
+        name: &str,
+        auth: Option<Auth>,
+    ) -> Result<Described> {
+        let reference = super::named(name, "")?;
+        let options = self.pull_options(None, auth);
+        Ok(layers::registry::describe(&reference, &options)?)
+    }
+}
+
+/// `https://index.docker.io/v1/` and the empty address mean Docker Hub.
+fn domain(address: &str) -> String {
+    let address =
+        address.trim_start_matches("https://").trim_start_matches("http://");
+    match address.split('/').next().unwrap_or_default() {
+        "" | "index.docker.io" | "registry-1.docker.io" => "docker.io".into(),
+        host => host.to_owned(),
+    }
+}
+
 /// The status that clients expect for what a registry said.
 pub(super) fn refusal(error: &RegistryError) -> Error {
     let text = error.to_string();
@@ -61,7 +131,7 @@ pub(super) fn refusal(error: &RegistryError) -> Error {
         RegistryError::Denied { .. }
         | RegistryError::ManifestUnknown(_)
         | RegistryError::NoPlatform { .. } => Error::NotFound(text),
-        RegistryError::Unauthorized { .. } => Error::Forbidden(text),
+        RegistryError::Unauthorized { .. } => Error::Unauthorized(text),
         RegistryError::Unsupported { .. } => Error::Unsupported(text),
         _ => Error::Internal(text),
     }
@@ -85,5 +155,13 @@ mod tests {
             assert!(logins.of("lan:5000").is_some());
             assert!(logins.of("ghcr.io").is_none());
         }
+    }
+
+    #[test]
+    fn the_address_of_docker_hub_has_many_forms() {
+        for hub in ["", "https://index.docker.io/v1/", "index.docker.io"] {
+            assert_eq!(domain(hub), "docker.io");
+        }
+        assert_eq!(domain("http://127.0.0.1:5000"), "127.0.0.1:5000");
     }
 }

@@ -8,6 +8,7 @@ pub mod pull;
 pub mod push;
 pub mod transfer;
 
+use layers::reference::ReferenceError;
 use layers::store::{RemoveOptions, Removed, User};
 use layers::{Image, ImageId, Reference};
 use serde::Serialize;
@@ -186,17 +187,40 @@ impl Engine {
     }
 }
 
-/// A name from the two parameters that clients send. A digest comes as the
-/// tag, too.
+/// A name from the two parameters that clients send. A tag of its own wins
+/// over one in `repo`, a digest in `repo` over both; a digest may also come
+/// as the tag.
 pub(crate) fn named(repo: &str, tag: &str) -> Result<Reference> {
-    let text = match tag {
-        "" => repo.to_owned(),
-        digest if digest.contains(':') => format!("{repo}@{digest}"),
-        tag => format!("{repo}:{tag}"),
+    let parse = || -> Result<Reference, ReferenceError> {
+        let reference: Reference = repo.parse()?;
+        if reference.digest().is_some() || tag.is_empty() {
+            return Ok(reference.or_latest());
+        }
+        match tag.contains(':') {
+            true => Ok(reference.with_digest(tag.parse()?)),
+            false => reference.with_tag(tag),
+        }
     };
-    let reference: Reference =
-        text.parse().map_err(|error: layers::reference::ReferenceError| {
-            Error::Invalid(error.to_string())
-        })?;
-    Ok(reference.or_latest())
+    parse().map_err(|error| Error::Invalid(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_of_its_own_wins_and_a_digest_over_both() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let by_digest = format!("nginx@{digest}");
+        for (repo, tag, name) in [
+            ("nginx", "", "nginx:latest"),
+            ("nginx:1.25", "", "nginx:1.25"),
+            ("nginx:1.25", "1.26", "nginx:1.26"),
+            ("nginx", digest.as_str(), by_digest.as_str()),
+            (by_digest.as_str(), "1", by_digest.as_str()),
+        ] {
+            assert_eq!(named(repo, tag).unwrap().familiar(), name);
+        }
+        assert!(named("UPPER", "").is_err() && named("a", "-").is_err());
+    }
 }

@@ -24,6 +24,7 @@
 //! | `blob` | a download that goes on where it broke |
 //! | `flight` | two pulls of one layer share one download |
 //! | `pull`, `push` | the whole, in Docker's order and words |
+//! | `question` | is an account good, what stands behind a name |
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,6 +40,7 @@ mod hosts;
 mod layer;
 mod pull;
 mod push;
+mod question;
 mod token;
 
 pub use credentials::Auth;
@@ -47,6 +49,7 @@ pub use hosts::RegistryConfig;
 pub(crate) use layer::check;
 pub use pull::{Pulled, pull, pull_all_tags};
 pub use push::{Pushed, push};
+pub use question::{Described, describe, log_in};
 
 use crate::error::Error;
 use crate::platform::Platform;

@@ -20,7 +20,7 @@ use crate::store::{Lease, NewImage, Store};
 
 /// Larger manifests than this are refused by registries too.
 const MANIFEST_MAX: u64 = 4 << 20;
-const CONFIG_MAX: u64 = 16 << 20;
+pub(super) const CONFIG_MAX: u64 = 16 << 20;
 /// An index may name an index; more than so deep is a loop.
 const NESTED_MAX: usize = 4;
 
@@ -151,7 +151,7 @@ impl Top {
 }
 
 /// A manifest's bytes, or `None` when there is none of that name.
-fn manifest(client: &Client, name: &str) -> Result<Option<Vec<u8>>> {
+pub(super) fn manifest(client: &Client, name: &str) -> Result<Option<Vec<u8>>> {
     let accept = media::ACCEPT.join(", ");
     let path = format!("/manifests/{name}");
     let headers = [("Accept", accept.as_str())];
