@@ -39,13 +39,11 @@ impl Dirs {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(dir, flags, Mode::empty())
             .map_err(sys(b".", "open the layer's directory"))?;
-        let mut dirs = Dirs {
+        Ok(Dirs {
             root: Rc::new(root),
             open: HashMap::new(),
             last: HashMap::new(),
-        };
-        dirs.set_last(b"", 0o755, EPOCH);
-        Ok(dirs)
+        })
     }
 
     /// The directory that `path` (cleaned) is, made if it does not exist.
@@ -57,13 +55,16 @@ impl Dirs {
             return Ok(Rc::clone(known));
         }
         let found = match self.look(path) {
+            // Legal: the directory may be in a layer below, and only its
+            // new file in this one.
             Err(Errno::NOENT) => self.make(path)?,
             other => other.map_err(sys(path, "enter its directory"))?,
         };
         self.remember(path, found)
     }
 
-    /// Remembers a directory that was just made or opened.
+    /// Remembers a directory that was just made or opened. The cache is simply emptied when it is full: entries come sorted by
+    /// directory, so an old one is hardly ever asked for again.
     pub(super) fn remember(
         &mut self,
         path: &[u8],
@@ -113,11 +114,14 @@ impl Dirs {
         Ok(())
     }
 
+    /// `O_PATH` needs no permission on the directory itself, only on the way
+    /// to it; new entries can be made in it all the same.
     fn look(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
         self.openat2(path, OFlags::PATH, ResolveFlags::empty())
     }
 
-    /// Without following any link.
+    /// Without following any link: a directory that was announced and then
+    /// replaced by a link must not pass its mode on to the link's target.
     fn look_straight(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
         self.openat2(path, OFlags::RDONLY, ResolveFlags::NO_SYMLINKS)
     }
@@ -188,7 +192,7 @@ impl Dirs {
 
 /// What nobody gave a time has this one: never the time of the unpacking, so
 /// that the same tar always gives the same tree.
-const EPOCH: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+pub(super) const EPOCH: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// Puts a link's target in front of what is still to be walked; returns
 /// where the walk goes on.
@@ -212,15 +216,18 @@ fn redirect(
     Ok(Vec::new())
 }
 
+/// Where a symbolic link leads; `None` when it is none.
 fn link_at(dir: &impl AsFd, name: &[u8]) -> Option<Vec<u8>> {
     let target = rustix::fs::readlinkat(dir, name, Vec::new()).ok()?;
     Some(target.into_bytes())
 }
 
+/// The components of a cleaned path.
 fn parts(path: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     path.split(|b| *b == b'/').filter(|p| !p.is_empty()).map(<[u8]>::to_vec)
 }
 
+/// Paths in a tar are bytes, in whatever encoding its maker had.
 fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
     match dir.is_empty() {
         true => name.to_vec(),
@@ -266,16 +273,24 @@ pub(super) fn clean(path: &[u8], depth: usize) -> Result<Vec<u8>, TarError> {
     Ok(stack.join(&b'/'))
 }
 
-/// Removes a file, link or whole directory, following no link.
+/// Opens a directory in a directory, and nothing else: a link to one fails.
+/// With `O_PATH` alone, fchmod(2) and fsetxattr(2) would refuse it (EBADF).
+pub(super) fn open_dir(dir: &impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags =
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, name, flags, Mode::empty())
+}
+
+/// Removes a file, link or whole directory, following no link. Its depth is
+/// that of the tar's paths, which is limited, so recursion is safe.
 pub(super) fn remove_tree(dir: &impl AsFd, name: &[u8]) -> Result<(), Errno> {
     match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
         Err(Errno::ISDIR) => {}
         other => return other,
     }
-    let flags =
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let inner = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+    let inner = open_dir(dir, name)?;
     let mut names = Vec::new();
+    // All names first: removing while reading may skip some (readdir(3)).
     for entry in Dir::read_from(&inner)? {
         let name = entry?.file_name().to_bytes().to_vec();
         if name != b"." && name != b".." {

@@ -121,8 +121,8 @@ pub struct Summary {
     pub warnings: Vec<String>,
 }
 
-/// Unpacks a tar, not compressed, into an empty directory. What follows the
-/// end of the archive in `tar` is left unread.
+/// Unpacks a tar, not compressed, into a directory: an empty one for a
+/// layer. What follows the end of the archive in `tar` is left unread.
 pub fn apply(
     dir: &Path,
     tar: &mut dyn BufRead,
@@ -133,6 +133,10 @@ pub fn apply(
         options: *options,
         summary: Summary::default(),
     };
+    if options.whiteouts {
+        // The root of a layer that says nothing of it.
+        applier.dirs.set_last(b"", 0o755, dirs::EPOCH);
+    }
     let mut entries = Entries::new(tar, options.limits);
     while let Some(entry) = entries.next()? {
         applier.summary.entries += 1;

@@ -73,8 +73,8 @@ fn two_threads(
     let input = BufReader::with_capacity(CHUNK, input);
     let (compression, input) =
         compress::detected(input).map_err(TarError::Read)?;
-    let decoder = compress::decoder_of(compression, BufReader::new(input))
-        .map_err(TarError::Read)?;
+    let decoder =
+        compress::decoder_of(compression, input).map_err(TarError::Read)?;
     let (full, take) = sync_channel(AHEAD);
     let (give, empty) = channel();
     std::thread::scope(|scope| {
@@ -125,13 +125,17 @@ impl Feed<'_> {
         let mut out = 0;
         loop {
             let mut chunk = self.empty.try_recv().unwrap_or_default();
-            chunk.clear();
-            let mut part = decoder.by_ref().take(CHUNK as u64);
-            let read = part.read_to_end(&mut chunk);
-            out += chunk.len() as u64;
-            let read = read.and_then(|_| self.believable(out));
-            let stop = read.is_err() || chunk.is_empty();
-            if self.full.send(read.map(|()| chunk)).is_err() || stop {
+            // A chunk that comes back is not cleared again.
+            chunk.resize(CHUNK, 0);
+            let read = fill(&mut decoder, &mut chunk);
+            let read = read.and_then(|read| {
+                out += read as u64;
+                self.believable(out)?;
+                chunk.truncate(read);
+                Ok(chunk)
+            });
+            let stop = read.as_ref().map_or(true, Vec::is_empty);
+            if self.full.send(read).is_err() || stop {
                 return;
             }
         }
@@ -153,6 +157,20 @@ impl Feed<'_> {
         };
         Err(io::Error::new(io::ErrorKind::InvalidData, problem))
     }
+}
+
+/// Reads until the buffer is full or the stream ends.
+fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match input.read(&mut buffer[done..]) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(done)
 }
 
 /// What the other thread sent, as a reader that hashes.

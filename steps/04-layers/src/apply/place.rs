@@ -6,7 +6,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::dirs::{clean, remove_tree};
+use super::dirs::{clean, open_dir, remove_tree};
 use super::entries::{Entries, Entry, Kind};
 use super::error::sys;
 use super::{Applier, TarError};
@@ -20,12 +20,17 @@ const AUFS: &[u8] = b".wh..wh.";
 
 /// Where an entry goes.
 struct Place {
+    /// Cleaned, from the layer's root.
     path: Vec<u8>,
+    /// The directory that it is in, links on the way resolved.
     dir: Rc<OwnedFd>,
+    /// Its last component: never a path, so it cannot lead anywhere.
     name: Vec<u8>,
 }
 
 impl Applier {
+    /// Makes what the entry says, where it says. An entry's last component
+    /// is never followed, whatever is there already.
     pub(super) fn entry(
         &mut self,
         entry: &Entry,
@@ -65,6 +70,9 @@ impl Applier {
         Ok(())
     }
 
+    /// `O_EXCL` and `O_NOFOLLOW`: always a new file, never one that a link
+    /// leads to, and never a FIFO that would have us wait for a reader. Until
+    /// its owner is set nobody else may read it.
     fn file(
         &mut self,
         entry: &Entry,
@@ -95,39 +103,15 @@ impl Applier {
         self.attributes(file.as_fd(), entry, false)
     }
 
+    /// A directory that comes twice is one: the second time says only what
+    /// its attributes are.
     fn directory(
         &mut self,
         entry: &Entry,
         place: &Place,
     ) -> Result<(), TarError> {
-        let name = place.name.as_slice();
-        let mode = Mode::from_raw_mode(0o755);
-        let mut opaque = false;
-        match rustix::fs::mkdirat(&place.dir, name, mode) {
-            Ok(()) => {}
-            Err(Errno::EXIST) => match self.existing(place)? {
-                Existing::Directory => {}
-                _ if self.options.keep_kinds => {
-                    let problem =
-                        "cannot overwrite non-directory with directory";
-                    return Err(TarError::entry(&entry.path, problem));
-                }
-                other => {
-                    // Deleted below and made anew here: of the directory
-                    // below nothing may show.
-                    opaque = other == Existing::Whiteout;
-                    self.clear(place)?;
-                    rustix::fs::mkdirat(&place.dir, name, mode)
-                        .map_err(sys(&entry.path, "make"))?;
-                }
-            },
-            Err(e) => return Err(sys(&entry.path, "make")(e)),
-        }
-        let flags = OFlags::RDONLY
-            | OFlags::DIRECTORY
-            | OFlags::NOFOLLOW
-            | OFlags::CLOEXEC;
-        let dir = rustix::fs::openat(&place.dir, name, flags, Mode::empty())
+        let opaque = self.make_directory(entry, place)?;
+        let dir = open_dir(&place.dir, &place.name)
             .map_err(sys(&entry.path, "open"))?;
         self.attributes(dir.as_fd(), entry, true)?;
         if opaque {
@@ -136,6 +120,35 @@ impl Applier {
         self.dirs.set_last(&place.path, entry.mode, entry.mtime);
         self.dirs.remember(&place.path, dir)?;
         Ok(())
+    }
+
+    /// True when it takes the place of a whiteout: the directory below was
+    /// deleted and this one made anew, so nothing of the old may show.
+    fn make_directory(
+        &mut self,
+        entry: &Entry,
+        place: &Place,
+    ) -> Result<bool, TarError> {
+        let mode = Mode::from_raw_mode(0o755);
+        let make =
+            || rustix::fs::mkdirat(&place.dir, place.name.as_slice(), mode);
+        match make() {
+            Ok(()) => return Ok(false),
+            Err(Errno::EXIST) => {}
+            Err(e) => return Err(sys(&entry.path, "make")(e)),
+        }
+        let before = self.existing(place)?;
+        if before == Existing::Directory {
+            return Ok(false);
+        }
+        if self.options.keep_kinds {
+            // Docker's words.
+            let problem = "cannot overwrite non-directory with directory";
+            return Err(TarError::entry(&entry.path, problem));
+        }
+        self.clear(place)?;
+        make().map_err(sys(&entry.path, "make"))?;
+        Ok(before == Existing::Whiteout)
     }
 
     fn symlink(
@@ -198,6 +211,8 @@ impl Applier {
         })
     }
 
+    /// A device file is only a name for a driver; whether a container may
+    /// open it is for the cgroup to say (step 3).
     fn node(&mut self, entry: &Entry, place: &Place) -> Result<(), TarError> {
         let (major, minor) = entry.device;
         let kind = match entry.kind {
@@ -239,11 +254,9 @@ impl Applier {
         place: &Place,
     ) -> Result<(), TarError> {
         if place.name == OPAQUE {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let dir =
-                rustix::fs::openat(&place.dir, c".", flags, Mode::empty())
-                    .map_err(sys(above, "open"))?;
-            return self.mark_opaque(dir, above);
+            // Attributes cannot be set through the O_PATH descriptor.
+            let dir = open_dir(&place.dir, b".");
+            return self.mark_opaque(dir.map_err(sys(above, "open"))?, above);
         }
         if place.name.starts_with(AUFS) {
             return Ok(());
@@ -253,30 +266,28 @@ impl Applier {
             let problem = "a whiteout that names nothing";
             return Err(TarError::entry(&entry.path, problem));
         }
-        let gone = Place {
-            name: name.to_vec(),
-            path: Vec::new(),
-            dir: Rc::clone(&place.dir),
-        };
-        let mode = Mode::empty();
-        let kind = FileType::CharacterDevice;
-        match rustix::fs::mknodat(&gone.dir, name, kind, mode, 0) {
+        // Since Linux 5.8 this one device needs no privilege.
+        let (kind, mode) = (FileType::CharacterDevice, Mode::empty());
+        match rustix::fs::mknodat(&place.dir, name, kind, mode, 0) {
             Ok(()) => Ok(()),
-            // A whiteout speaks of lower layers only. A file of this layer
-            // hides them by itself, a directory has to be told.
-            Err(Errno::EXIST) => match self.existing(&gone)? {
-                Existing::Directory => {
-                    let flags = OFlags::RDONLY
-                        | OFlags::DIRECTORY
-                        | OFlags::NOFOLLOW
-                        | OFlags::CLOEXEC;
-                    let dir = rustix::fs::openat(&gone.dir, name, flags, mode)
-                        .map_err(sys(&entry.path, "open"))?;
-                    self.mark_opaque(dir, &entry.path)
-                }
-                _ => Ok(()),
-            },
+            Err(Errno::EXIST) => self.hide_below(entry, place, name),
             Err(e) => Err(sys(&entry.path, "make the whiteout")(e)),
+        }
+    }
+
+    /// A whiteout speaks of lower layers only, and this layer has something
+    /// of that name. A file hides what is below by itself, a directory has
+    /// to be told.
+    fn hide_below(
+        &mut self,
+        entry: &Entry,
+        place: &Place,
+        name: &[u8],
+    ) -> Result<(), TarError> {
+        match open_dir(&place.dir, name) {
+            Ok(dir) => self.mark_opaque(dir, &entry.path),
+            Err(Errno::NOTDIR | Errno::LOOP) => Ok(()),
+            Err(e) => Err(sys(&entry.path, "open")(e)),
         }
     }
 
@@ -290,6 +301,7 @@ impl Applier {
         self.try_in_place(place, make)?.map_err(sys(&place.path, action))
     }
 
+    /// First tries, then looks: nearly always there is nothing in the way.
     fn try_in_place<T>(
         &mut self,
         place: &Place,
@@ -311,6 +323,7 @@ impl Applier {
         }
     }
 
+    /// Removes what is in the way. Cached directories may have been in it.
     fn clear(&mut self, place: &Place) -> Result<(), TarError> {
         self.dirs.forget();
         remove_tree(&place.dir, &place.name)
@@ -326,6 +339,7 @@ impl Applier {
     }
 }
 
+/// What has the name already, as far as it matters.
 #[derive(Debug, PartialEq, Eq)]
 enum Existing {
     Directory,
@@ -345,7 +359,8 @@ impl Existing {
     }
 }
 
-/// Copies at most `length` bytes of the content to an offset.
+/// Copies at most `length` bytes of the content to an offset, straight from
+/// the buffer that the other thread filled.
 fn copy(
     entry: &Entry,
     content: &mut Entries<'_>,
@@ -371,6 +386,7 @@ fn copy(
     Ok(done)
 }
 
+/// The directory and the last component; the root is the empty path.
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|b| *b == b'/') {
         Some(at) => (&path[..at], &path[at + 1..]),
