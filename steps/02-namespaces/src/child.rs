@@ -59,6 +59,9 @@ impl<'a> Child<'a> {
     ) -> Self {
         let clock = *clock;
         reset_signals();
+        if let Some(title) = plan.title {
+            title.replace();
+        }
         close_all_but(&plan.keep);
         umask(Mode::empty());
         Child { plan, wire, clock, root: None, stdio, terminal: None }

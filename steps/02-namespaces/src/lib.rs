@@ -48,6 +48,7 @@ pub mod seccomp;
 mod stdio;
 mod steps;
 mod sysctl;
+mod title;
 mod user;
 mod wire;
 mod world;

@@ -17,6 +17,7 @@ use crate::inroot::RootPath;
 use crate::joins::Joins;
 use crate::rights::Rights;
 use crate::stdio::Stdio;
+use crate::title::Title;
 use crate::world::World;
 use crate::{CgroupEntry, Error, Namespace, Process, Sandbox};
 
@@ -38,6 +39,7 @@ pub(crate) struct Plan {
     pub(crate) waits_for_maps: bool,
     pub(crate) waits_for_cgroup: bool,
     pub(crate) oom_score_adj: Option<i32>,
+    pub(crate) title: Option<Title>,
     /// File descriptors that the child needs, sorted.
     pub(crate) keep: Vec<i32>,
 }
@@ -100,6 +102,7 @@ impl Plan {
             waits_for_maps: false,
             waits_for_cgroup: false,
             oom_score_adj: process.oom_score_adj,
+            title: Title::find(),
             keep: Vec::new(),
         })
     }

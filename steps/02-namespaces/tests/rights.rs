@@ -250,7 +250,8 @@ fn an_init_reaps_orphans_and_hands_signals_on() {
         return;
     }
     let root = Root::new();
-    let script = "trap 'echo term; exit 5' TERM; \
+    let script = "tr '\\0' ' ' < /proc/1/cmdline | grep -c / >&2; \
+                  trap 'echo term; exit 5' TERM; \
                   (sh -c 'sleep 0.1 & echo $$' &); sleep 0.3; \
                   ps -e -o stat= | grep -c Z; echo $$; \
                   while :; do sleep 0.05; done";
@@ -270,6 +271,7 @@ fn an_init_reaps_orphans_and_hands_signals_on() {
     running.created.kill(libc::SIGTERM).unwrap();
     let output = running.finish();
     assert_eq!((output.out.as_str(), output.exit.code), ("term\n", 5));
+    assert_eq!(output.err, "0\n", "no path of the host in its command line");
 }
 
 #[test]
