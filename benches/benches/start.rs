@@ -4,10 +4,13 @@
 use benches::{Engine, Host};
 use criterion::{Criterion, criterion_group, criterion_main};
 
+/// What one stage does for the job.
+type Job = fn(&Host);
+
 fn start(criterion: &mut Criterion) {
     let Some(host) = Host::new("start") else { return };
     let mut group = criterion.benchmark_group("start");
-    let stages: [(&str, fn(&Host)); 6] = [
+    let stages: [(&str, Job); 6] = [
         ("01-plain", Host::plain),
         ("02-namespaces", Host::isolated),
         ("03-cgroups", Host::limited),

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use cgroups::{Cgroup, Hierarchy, Limits, group_name};
 use layers::build::{BuildOptions, Builder};
 use layers::copy::CopySnapshots;
-use layers::registry::RegistryConfig;
 use layers::runner::NamespaceRunner;
 use layers::stage::FromRegistry;
 use layers::{DiffId, Snapshots, Store};
@@ -84,10 +83,7 @@ impl Host {
 
     /// Builds `box`; all but the first time nothing is run.
     pub fn build(&self) {
-        let images = FromRegistry {
-            store: &self.store,
-            config: RegistryConfig::default(),
-        };
+        let images = FromRegistry::new(self.store.clone());
         let builder = Builder {
             store: &self.store,
             snapshots: &Volatile(&self.overlay),
@@ -155,11 +151,7 @@ impl Host {
         let group = Cgroup::create(&self.hierarchy, &name, &limits)
             .expect("the cgroup");
         let entry = group.entry().expect("the way in");
-        let way_in = CgroupEntry {
-            into: entry.clone_into.as_ref().map(AsFd::as_fd),
-            procs: &entry.procs,
-        };
-        run(sandbox, way_in);
+        run(sandbox, (&entry).into());
         group.remove().expect("remove the cgroup");
     }
 }

@@ -7,7 +7,9 @@
 //! as its root, see cgroup_namespaces(7).
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+
+use namespaces::CgroupEntry;
 
 use crate::hierarchy::Version;
 use crate::{Error, Group};
@@ -21,6 +23,17 @@ pub struct Entry {
     /// pure v2 this is the fallback for a kernel without
     /// `CLONE_INTO_CGROUP`.
     pub procs: Vec<OwnedFd>,
+}
+
+/// What step 2 takes: on v2 the process is born in the group, on v1 it is
+/// put in while it waits.
+impl<'fd> From<&'fd Entry> for CgroupEntry<'fd> {
+    fn from(entry: &'fd Entry) -> CgroupEntry<'fd> {
+        CgroupEntry {
+            into: entry.clone_into.as_ref().map(AsFd::as_fd),
+            procs: &entry.procs,
+        }
+    }
 }
 
 impl Entry {

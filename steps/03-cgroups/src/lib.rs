@@ -57,7 +57,7 @@ pub use hierarchy::{Hierarchy, Mode, Mount, Version};
 pub use limits::{DeviceRate, DeviceWeight, HugetlbLimit, Limits};
 pub use oom::OomWatch;
 pub use stats::{CpuStats, IoStats, MemoryStats, PidsStats, Stats};
-pub use verbs::{LimitVerbs, group_name};
+pub use verbs::{LimitVerbs, describe, group_name};
 
 /// The group that holds those of all containers; it goes with the last one.
 pub const PARENT: &str = "skiff";

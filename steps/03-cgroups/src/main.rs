@@ -5,10 +5,10 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use cgroups::{Cgroup, Entry, Hierarchy, LimitArgs, LimitVerbs, group_name};
+use cgroups::{Cgroup, Hierarchy, LimitArgs, LimitVerbs, describe, group_name};
 use cli_api::stage::{Ended, Inside, Run, Stage, Started, Stdio};
-use namespaces::{CgroupEntry, Created, Process, Sandbox};
-use serde_json::{Value, json};
+use namespaces::{Created, Process, Sandbox};
+use serde_json::Value;
 
 struct Limited {
     hierarchy: Hierarchy,
@@ -44,7 +44,7 @@ impl Stage for Limited {
             &sandbox,
             &process,
             streams(&stdio),
-            way_in(&group.entry()?),
+            (&group.entry()?).into(),
         )?;
         started(created, group)
     }
@@ -63,7 +63,7 @@ impl Stage for Limited {
             inside.pid.cast_signed(),
             &process,
             streams(&stdio),
-            way_in(&group.entry()?),
+            (&group.entry()?).into(),
         )?;
         started(created, group)
     }
@@ -77,14 +77,7 @@ impl Stage for Limited {
 
     /// Where the limits are, to be looked at, and what has been used.
     fn inspect(&self, inside: &Inside<LimitArgs>) -> Value {
-        let Ok(group) = self.group(&inside.run.id) else {
-            return Value::Null;
-        };
-        json!({
-            "CgroupMode": self.hierarchy.mode().to_string(),
-            "Cgroup": group.dirs().collect::<Vec<_>>(),
-            "Stats": group.stats().ok(),
-        })
+        describe(&self.hierarchy, &inside.run.id)
     }
 
     fn verb(
@@ -117,14 +110,6 @@ fn streams(stdio: &Stdio) -> namespaces::Stdio<'_> {
         stdin: stdio.input.as_fd(),
         stdout: stdio.output.as_fd(),
         stderr: stdio.errors.as_fd(),
-    }
-}
-
-/// On v2 the process is born in the group, on v1 it is put in at once.
-fn way_in(entry: &Entry) -> CgroupEntry<'_> {
-    CgroupEntry {
-        into: entry.clone_into.as_ref().map(AsFd::as_fd),
-        procs: &entry.procs,
     }
 }
 

@@ -12,7 +12,7 @@ use cli_api::stage::{Record, find_record, records};
 use cli_api::table::Table;
 use cli_api::{human, id};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{Cgroup, Hierarchy, LimitArgs, PARENT};
 
@@ -82,6 +82,19 @@ impl LimitVerbs {
 /// people can look.
 pub fn group_name(container: &str) -> String {
     format!("{PARENT}/{container}")
+}
+
+/// What `inspect` of a stage shows of a container's group: where its files
+/// are, so that one can go and look, and what has been used.
+pub fn describe(hierarchy: &Hierarchy, container: &str) -> Value {
+    let Ok(group) = Cgroup::open(hierarchy, &group_name(container)) else {
+        return Value::Null;
+    };
+    json!({
+        "CgroupMode": hierarchy.mode().to_string(),
+        "Cgroup": group.dirs().collect::<Vec<_>>(),
+        "Stats": group.stats().ok(),
+    })
 }
 
 fn group_of(

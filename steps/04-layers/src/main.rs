@@ -6,23 +6,23 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use cgroups::{Cgroup, Entry, Hierarchy, LimitArgs, LimitVerbs, group_name};
+use cgroups::{Cgroup, Hierarchy, LimitArgs, LimitVerbs, describe, group_name};
 use clap::Subcommand;
 use cli_api::stage::{Ended, Inside, Run, Stage, Started, Stdio};
 use layers::build::Builder;
 use layers::copy::CopySnapshots;
-use layers::registry::RegistryConfig;
 use layers::runner::NamespaceRunner;
 use layers::stage::{FromRegistry, ImageVerbs};
-use layers::{Image, Snapshots, Store, stage};
-use namespaces::{CgroupEntry, Created, Process, Sandbox, User};
+use layers::{Snapshots, Store, stage};
+use namespaces::{Created, Sandbox};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 struct Imaged {
     hierarchy: Hierarchy,
     state: PathBuf,
     store: Arc<Store>,
+    images: FromRegistry,
     snapshots: CopySnapshots,
 }
 
@@ -46,6 +46,7 @@ impl Stage for Imaged {
         Ok(Imaged {
             hierarchy: Hierarchy::detect()?,
             state: state.to_owned(),
+            images: FromRegistry::new(store.clone()),
             snapshots: CopySnapshots::new(store.clone()),
             store,
         })
@@ -58,7 +59,7 @@ impl Stage for Imaged {
         run: &Run<LimitArgs>,
         stdio: Stdio,
     ) -> anyhow::Result<Started> {
-        let image = self.image(&run.args[0])?;
+        let image = self.images.image(&run.args[0])?;
         let rootfs = self.snapshots.prepare(&run.id, image.layers())?;
         let name = group_name(&run.id);
         let limits = run.flags.limits();
@@ -68,9 +69,9 @@ impl Stage for Imaged {
         let args = stage::command(&image, &run.args[1..])?;
         let created = namespaces::create(
             &sandbox,
-            &process(&image, run, &args),
+            &stage::process(&image, &args, &run.env, run.workdir.as_deref()),
             streams(&stdio),
-            way_in(&group.entry()?),
+            (&group.entry()?).into(),
         )?;
         started(created, group)
     }
@@ -83,12 +84,12 @@ impl Stage for Imaged {
         stdio: Stdio,
     ) -> anyhow::Result<Started> {
         let group = self.group(&inside.run.id)?;
-        let image = self.image(&inside.run.args[0])?;
+        let image = self.images.image(&inside.run.args[0])?;
         let created = namespaces::join(
             inside.pid.cast_signed(),
-            &process(&image, &inside.run, args),
+            &stage::process(&image, args, &inside.run.env, None),
             streams(&stdio),
-            way_in(&group.entry()?),
+            (&group.entry()?).into(),
         )?;
         started(created, group)
     }
@@ -103,14 +104,7 @@ impl Stage for Imaged {
 
     /// Where the limits are, to be looked at, and what has been used.
     fn inspect(&self, inside: &Inside<LimitArgs>) -> Value {
-        let Ok(group) = self.group(&inside.run.id) else {
-            return Value::Null;
-        };
-        json!({
-            "CgroupMode": self.hierarchy.mode().to_string(),
-            "Cgroup": group.dirs().collect::<Vec<_>>(),
-            "Stats": group.stats().ok(),
-        })
+        describe(&self.hierarchy, &inside.run.id)
     }
 
     fn verb(
@@ -122,12 +116,11 @@ impl Stage for Imaged {
         match verb {
             Verbs::Limits(verb) => verb.run(&self.hierarchy, &self.state, out),
             Verbs::Images(verb) => {
-                let images = self.registry();
                 let builder = Builder {
                     store: &self.store,
                     snapshots: &self.snapshots,
                     runner: &NamespaceRunner,
-                    images: &images,
+                    images: &self.images,
                 };
                 verb.run(builder, &self.state, cwd, out)
             }
@@ -139,29 +132,6 @@ impl Imaged {
     fn group(&self, id: &str) -> anyhow::Result<Cgroup> {
         Ok(Cgroup::open(&self.hierarchy, &group_name(id))?)
     }
-
-    fn registry(&self) -> FromRegistry<'_> {
-        FromRegistry { store: &self.store, config: RegistryConfig::default() }
-    }
-
-    /// The image of that name; pulled if it is not here.
-    fn image(&self, name: &str) -> anyhow::Result<Image> {
-        stage::find_or_pull(&self.store, &self.registry(), name)
-    }
-}
-
-/// The command with root's usual rights in a container, and with what the
-/// image's config says: environment, directory, user.
-fn process(image: &Image, run: &Run<LimitArgs>, args: &[String]) -> Process {
-    let config = &image.config.config;
-    let mut process = Process::new(args.iter().cloned());
-    process.env = stage::environment(image, &run.env);
-    process.user = User::named(&config.user);
-    let workdir = run.workdir.clone();
-    process.cwd = workdir.unwrap_or_else(|| stage::directory(image));
-    // Only the finished engine has somebody who outlives the daemon.
-    process.die_with_parent = true;
-    process
 }
 
 fn streams(stdio: &Stdio) -> namespaces::Stdio<'_> {
@@ -169,14 +139,6 @@ fn streams(stdio: &Stdio) -> namespaces::Stdio<'_> {
         stdin: stdio.input.as_fd(),
         stdout: stdio.output.as_fd(),
         stderr: stdio.errors.as_fd(),
-    }
-}
-
-/// On v2 the process is born in the group, on v1 it is put in at once.
-fn way_in(entry: &Entry) -> CgroupEntry<'_> {
-    CgroupEntry {
-        into: entry.clone_into.as_ref().map(AsFd::as_fd),
-        procs: &entry.procs,
     }
 }
 

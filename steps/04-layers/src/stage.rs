@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
 
@@ -11,6 +12,7 @@ use clap::{Args, Subcommand};
 use cli_api::stage::{Record, records};
 use cli_api::table::Table;
 use cli_api::{human, id};
+use namespaces::Process;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -245,16 +247,41 @@ fn show(
     }
 }
 
-/// The registries of the internet, and those on this machine.
-#[derive(Debug)]
-pub struct FromRegistry<'a> {
-    /// Where images are kept.
-    pub store: &'a Store,
-    /// Mirrors, insecure registries.
-    pub config: RegistryConfig,
+/// Images come from the registries of the internet, and from those on this
+/// machine.
+#[derive(Debug, Clone)]
+pub struct FromRegistry {
+    store: Arc<Store>,
+    config: RegistryConfig,
 }
 
-impl ImageSource for FromRegistry<'_> {
+impl FromRegistry {
+    /// What is pulled goes into `store`.
+    pub fn new(store: Arc<Store>) -> FromRegistry {
+        FromRegistry { store, config: RegistryConfig::default() }
+    }
+
+    /// The image of that name; pulled if it is not here.
+    ///
+    /// # Errors
+    /// What the store or the registry says.
+    pub fn image(&self, name: &str) -> anyhow::Result<Image> {
+        match self.store.resolve(name) {
+            Err(error) if error.is_not_found() => {
+                let reference: Reference = name.parse()?;
+                let pulled = self.fetch(&reference, None, false, &|_| ());
+                let id = pulled.with_context(|| {
+                    let name = reference.or_latest().familiar();
+                    format!("Unable to find image '{name}' locally")
+                })?;
+                Ok(self.store.image(&id)?)
+            }
+            found => Ok(found?),
+        }
+    }
+}
+
+impl ImageSource for FromRegistry {
     fn fetch(
         &self,
         reference: &Reference,
@@ -273,33 +300,8 @@ impl ImageSource for FromRegistry<'_> {
             ..PullOptions::default()
         };
         let pulled =
-            registry::pull(self.store, &reference, &options, progress)?;
+            registry::pull(&self.store, &reference, &options, progress)?;
         Ok(pulled.image)
-    }
-}
-
-/// The image of that name; pulled if it is not here.
-///
-/// # Errors
-/// What the store or the registry says.
-pub fn find_or_pull(
-    store: &Store,
-    images: &dyn ImageSource,
-    name: &str,
-) -> anyhow::Result<Image> {
-    match store.resolve(name) {
-        Err(error) if error.is_not_found() => {
-            let reference: Reference = name.parse()?;
-            let pulled = images.fetch(&reference, None, false, &|_| ());
-            let id = pulled.with_context(|| {
-                format!(
-                    "Unable to find image '{}' locally",
-                    reference.or_latest().familiar()
-                )
-            })?;
-            Ok(store.image(&id)?)
-        }
-        found => Ok(found?),
     }
 }
 
@@ -322,8 +324,37 @@ pub fn command(image: &Image, words: &[String]) -> anyhow::Result<Vec<String>> {
     Ok(all)
 }
 
+/// A process of an image, with root's usual rights in a container and with
+/// what the image's config says: environment, directory, user. `env` and
+/// `workdir` are the user's, and win.
+pub fn process(
+    image: &Image,
+    args: &[String],
+    env: &[String],
+    workdir: Option<&Path>,
+) -> Process {
+    let config = &image.config.config;
+    let mut process = Process::new(args.iter().cloned());
+    process.env = environment(image, env);
+    process.user = namespaces::User::named(&config.user);
+    process.cwd = match (workdir, config.working_dir.as_str()) {
+        (Some(workdir), _) => workdir.to_owned(),
+        (None, "") => PathBuf::from("/"),
+        (None, workdir) => PathBuf::from(workdir),
+    };
+    // Only the finished engine has somebody who outlives the daemon.
+    process.die_with_parent = true;
+    process
+}
+
+/// The places of the image's VOLUME.
+pub fn volumes(image: &Image) -> impl Iterator<Item = &str> {
+    let volumes = image.config.config.volumes.iter().flatten();
+    volumes.map(|(target, _)| target.as_str())
+}
+
 /// The image's environment with `more` over it.
-pub fn environment(image: &Image, more: &[String]) -> Vec<String> {
+fn environment(image: &Image, more: &[String]) -> Vec<String> {
     let mut all = image.config.config.env.clone().unwrap_or_default();
     for pair in more {
         let name = pair.split('=').next().unwrap_or_default();
@@ -331,12 +362,4 @@ pub fn environment(image: &Image, more: &[String]) -> Vec<String> {
         all.push(pair.clone());
     }
     all
-}
-
-/// Where a process of the image starts.
-pub fn directory(image: &Image) -> PathBuf {
-    match image.config.config.working_dir.as_str() {
-        "" => PathBuf::from("/"),
-        path => PathBuf::from(path),
-    }
 }

@@ -44,7 +44,9 @@ mod local;
 mod names;
 mod propagation;
 mod spec;
+mod stage;
 mod subpath;
+mod types;
 mod users;
 mod verbs;
 
@@ -59,6 +61,7 @@ pub use spec::{
     BindOptions, DriverConfig, MountKind, MountSpec, TmpfsOptions,
     VolumeOptions,
 };
+pub use types::{CreateVolume, Pruned};
 pub use verbs::{VolumeVerb, VolumeVerbs};
 
 /// A volume as `docker volume inspect` shows it.
@@ -79,30 +82,6 @@ pub struct Volume {
     pub options: BTreeMap<String, String>,
     /// Always `local`: it is on this machine only.
     pub scope: String,
-}
-
-/// What `docker volume create` sends.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct CreateVolume {
-    /// Empty for a random one.
-    pub name: String,
-    /// `local` or empty.
-    pub driver: String,
-    /// See [`Volume::options`].
-    pub driver_opts: BTreeMap<String, String>,
-    /// See [`Volume::labels`].
-    pub labels: BTreeMap<String, String>,
-}
-
-/// What [`VolumeStore::prune`] took away.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Pruned {
-    /// Names.
-    pub volumes_deleted: Vec<String>,
-    /// Bytes that are free again.
-    pub space_reclaimed: u64,
 }
 
 /// All the volumes below one data root.
