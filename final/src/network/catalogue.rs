@@ -6,96 +6,14 @@ use std::net::IpAddr;
 use cli_api::id::hex64;
 use ipnet::IpNet;
 
-use super::firewall::Bridge;
+use super::bridge::{
+    BRIDGE_NAME, DEFAULT_BRIDGE, HOST_BINDING, ICC, MASQUERADE, MTU, PREDEFINED,
+};
 use super::pool::{free_subnet, local_pool6, overlap, usable};
 use super::route::Route;
 use super::state::State;
 use super::types::{ConfigFrom, Ipam, IpamConfig, Member, NetworkCreate};
-use super::{Error, Network, Networks};
-
-/// Options of bridge networks that we know; others are kept and ignored,
-/// as Docker does.
-const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
-const ICC: &str = "com.docker.network.bridge.enable_icc";
-const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
-const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
-const MTU: &str = "com.docker.network.driver.mtu";
-const DEFAULT_BRIDGE: &str = "com.docker.network.bridge.default_bridge";
-
-/// The networks that are always there.
-pub(super) const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];
-
-impl Network {
-    /// Whether it is there from the beginning and cannot be removed.
-    pub fn is_predefined(&self) -> bool {
-        PREDEFINED.contains(&self.name.as_str())
-    }
-
-    /// Whether it is the default bridge, which has no DNS.
-    pub(super) fn is_default(&self) -> bool {
-        self.name == "bridge"
-    }
-
-    /// The bridge's name in the kernel.
-    pub(super) fn bridge_name(&self) -> String {
-        match self.options.get(BRIDGE_NAME) {
-            Some(name) => name.clone(),
-            None => format!("br-{}", &self.id[..12]),
-        }
-    }
-
-    pub(super) fn mtu(&self) -> Option<u32> {
-        self.options.get(MTU)?.parse().ok()
-    }
-
-    /// Containers may talk to each other.
-    pub(super) fn icc(&self) -> bool {
-        self.flag(ICC)
-    }
-
-    /// Where ports go that are published without an address.
-    pub(super) fn host_binding(&self) -> Option<IpAddr> {
-        let address: IpAddr = self.options.get(HOST_BINDING)?.parse().ok()?;
-        (!address.is_unspecified()).then_some(address)
-    }
-
-    fn flag(&self, option: &str) -> bool {
-        self.options.get(option).is_none_or(|it| it != "false" && it != "0")
-    }
-
-    /// Subnet with automatic range and gateway of one family.
-    pub(super) fn subnet(&self, v6: bool) -> Option<Subnet> {
-        self.ipam.config.iter().find_map(|it| {
-            let subnet: IpNet = it.subnet.parse().ok()?;
-            (subnet.addr().is_ipv6() == v6).then_some(())?;
-            let range = it.ip_range.parse().unwrap_or(subnet);
-            let gateway = it.gateway.parse().ok();
-            Some(Subnet { subnet, range, gateway })
-        })
-    }
-
-    pub(super) fn subnets(&self) -> Vec<Subnet> {
-        [false, true].into_iter().filter_map(|it| self.subnet(it)).collect()
-    }
-
-    pub(super) fn firewall(&self) -> Bridge {
-        Bridge {
-            name: self.bridge_name(),
-            subnets: self.subnets().iter().map(|it| it.subnet).collect(),
-            internal: self.internal,
-            icc: self.icc(),
-            masquerade: self.flag(MASQUERADE),
-        }
-    }
-}
-
-/// One address family of a network.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Subnet {
-    pub(super) subnet: IpNet,
-    pub(super) range: IpNet,
-    pub(super) gateway: Option<IpAddr>,
-}
+use super::{Error, Network, Networks, lock};
 
 impl Networks {
     /// Creates a bridge network, in the kernel too.
@@ -136,22 +54,13 @@ impl Networks {
             wanted.ipam.config.iter().any(|it| it.subnet.contains(':'))
         });
         let mut network = Network {
-            name: wanted.name,
-            id: hex64(),
-            created: jiff::Timestamp::now().to_string(),
-            scope: "local".into(),
-            driver: "bridge".into(),
-            enable_ipv4: true,
             enable_ipv6: v6,
             ipam: wanted.ipam,
             internal: wanted.internal,
             attachable: wanted.attachable,
-            ingress: false,
-            config_from: ConfigFrom::default(),
-            config_only: false,
-            containers: BTreeMap::new(),
             options: wanted.options,
             labels: wanted.labels,
+            ..blank(&wanted.name, "bridge")
         };
         check_bridge_name(&network, &state)?;
         self.complete_addresses(&mut network, &state)?;
@@ -215,40 +124,52 @@ impl Networks {
     /// The default bridge and the two names for "no network of our own".
     pub(super) fn predefine(&self) -> Result<(), Error> {
         let mut state = self.state();
-        let before = state.networks.len();
+        let mut changed = false;
         for (name, driver) in
             [("bridge", "bridge"), ("host", "host"), ("none", "null")]
         {
             if state.networks.values().any(|it| it.name == name) {
                 continue;
             }
-            let mut network = Network {
-                name: name.into(),
-                id: hex64(),
-                created: jiff::Timestamp::now().to_string(),
-                scope: "local".into(),
-                driver: driver.into(),
-                enable_ipv4: true,
-                enable_ipv6: false,
-                ipam: Ipam::default(),
-                internal: false,
-                attachable: false,
-                ingress: false,
-                config_from: ConfigFrom::default(),
-                config_only: false,
-                containers: BTreeMap::new(),
-                options: BTreeMap::new(),
-                labels: BTreeMap::new(),
-            };
+            let mut network = blank(name, driver);
             if name == "bridge" {
                 self.complete_default(&mut network, &state)?;
             }
             state.networks.insert(network.id.clone(), network);
+            changed = true;
         }
-        if state.networks.len() == before {
-            return Ok(());
+        changed |= self.move_default(&mut state)?;
+        if changed { self.files.save_networks(&state) } else { Ok(()) }
+    }
+
+    /// The default bridge's subnet was free when it was chosen. If the host
+    /// has come to know it elsewhere meanwhile (another network, a VPN), or
+    /// `--bip` has changed, a bridge that nobody is on is given another.
+    fn move_default(&self, state: &mut State) -> Result<bool, Error> {
+        let found = state.find("bridge")?.clone();
+        let in_kernel = lock(&self.route).index(&found.bridge_name());
+        let used = state.members(&found.id).next().is_some();
+        if self.rootless() || used || in_kernel.is_some() {
+            return Ok(false);
         }
-        self.files.save_networks(&state)
+        let routes = Route::open()?.destinations()?;
+        let lost = found.subnet(false).is_none_or(|it| {
+            routes.iter().any(|other| overlap(other, &it.subnet))
+        });
+        let own = found.ipam.config.first().map(|it| &it.gateway);
+        let renamed = self
+            .options
+            .bip
+            .is_some_and(|it| own != Some(&it.addr().to_string()));
+        if !renamed && (!lost || self.options.bip.is_some()) {
+            return Ok(false);
+        }
+        state.networks.remove(&found.id);
+        let mut network = blank("bridge", "bridge");
+        network.id.clone_from(&found.id);
+        self.complete_default(&mut network, state)?;
+        state.networks.insert(network.id.clone(), network);
+        Ok(true)
     }
 
     fn complete_default(
@@ -319,7 +240,7 @@ impl Networks {
         let network = {
             let mut state = self.state();
             let network = state.find(wanted)?.clone();
-            if network.is_predefined() {
+            if network.is_blank() {
                 return Err(Error::Forbidden(format!(
                     "{} is a pre-defined network and cannot be removed",
                     network.name
@@ -368,6 +289,27 @@ impl Networks {
         }
         Error::collect(errors)?;
         Ok(removed)
+    }
+}
+
+fn blank(name: &str, driver: &str) -> Network {
+    Network {
+        name: name.into(),
+        id: hex64(),
+        created: jiff::Timestamp::now().to_string(),
+        scope: "local".into(),
+        driver: driver.into(),
+        enable_ipv4: true,
+        enable_ipv6: false,
+        ipam: Ipam::default(),
+        internal: false,
+        attachable: false,
+        ingress: false,
+        config_from: ConfigFrom::default(),
+        config_only: false,
+        containers: BTreeMap::new(),
+        options: BTreeMap::new(),
+        labels: BTreeMap::new(),
     }
 }
 

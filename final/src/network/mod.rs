@@ -21,7 +21,9 @@
 //! `<data root>/network`, see [`Networks::restore`].
 
 mod attach;
+mod bridge;
 mod catalogue;
+mod connect;
 mod conntrack;
 mod dns;
 mod error;
@@ -39,6 +41,7 @@ mod ports;
 mod proxy;
 mod publish;
 mod reaper;
+mod reserve;
 mod route;
 mod state;
 mod types;
@@ -154,6 +157,10 @@ impl Networks {
         }
         if !self.options.rootless {
             self.rebuild_firewall();
+            // At once, so that other engines see whose the subnet is.
+            let default = self.inspect("bridge");
+            let made = default.and_then(|it| self.ensure_bridge(&it));
+            errors.extend(made.err());
             self.nursery.fill();
         }
         errors

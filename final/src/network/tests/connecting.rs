@@ -222,6 +222,21 @@ fn networks_that_are_wrong_or_used_are_refused_in_dockers_words() {
 }
 
 #[test]
+fn the_default_bridge_moves_away_from_what_the_host_came_to_know() {
+    in_new_network("moving bridge", |host| {
+        host.networks().close().unwrap();
+        let mut route = Route::open().unwrap();
+        let index = route.bridge("vpn", [2, 0, 0, 0, 0, 8], None).unwrap();
+        let vpn = "172.17.80.1/20".parse().unwrap();
+        route.configure((index, "vpn"), &[vpn], &[]).unwrap();
+        host.restart_with(&[]);
+        let end = host.attach("a", "bridge").endpoints["bridge"].clone();
+        assert_eq!(end.ip_address, "172.18.0.2");
+        host.networks().leave(&id("a")).unwrap();
+    });
+}
+
+#[test]
 fn subnets_of_the_host_are_avoided() {
     in_new_network("pools", |host| {
         let mut route = Route::open().unwrap();

@@ -1,0 +1,245 @@
+//! A place in a network for a container: which networks, which addresses,
+//! which name for the interface. Nothing here touches the kernel.
+
+use std::net::IpAddr;
+
+use cli_api::id::hex64;
+use ipnet::IpNet;
+
+use super::names::dns_names;
+use super::pool::{free_address, mac_of, parse_mac, show_mac, usable};
+use super::state::{Endpoint, Sandbox, State};
+use super::{AttachRequest, EndpointSettings, Error, Network, Networks};
+
+const IFNAME: &str = "com.docker.network.endpoint.ifname";
+
+impl Networks {
+    /// Finds the networks and reserves an address in each.
+    pub(super) fn reserve(
+        &self,
+        request: AttachRequest,
+    ) -> Result<Sandbox, Error> {
+        let wanted = wanted_networks(&request);
+        let mut state = self.state();
+        let id = request.id.clone();
+        let mut sandbox =
+            Sandbox { request, endpoints: vec![], published: vec![] };
+        for (name, settings) in wanted {
+            let network = state.find(&name)?.clone();
+            if sandbox.endpoints.iter().any(|it| it.network == network.id) {
+                continue;
+            }
+            let endpoint = reserve(&state, &network, &sandbox, settings)?;
+            sandbox.endpoints.push(endpoint);
+        }
+        state.sandboxes.insert(id, sandbox.clone());
+        Ok(sandbox)
+    }
+}
+
+impl State {
+    /// The endpoint's addresses stay taken until its link is gone.
+    pub(super) fn hold_back(&mut self, endpoint: &Endpoint) {
+        for address in endpoint.addresses() {
+            let entry = (endpoint.network.clone(), address.addr());
+            self.leaving.insert(entry);
+        }
+    }
+
+    pub(super) fn let_go(&mut self, endpoint: &Endpoint) {
+        for address in endpoint.addresses() {
+            let entry = (endpoint.network.clone(), address.addr());
+            self.leaving.remove(&entry);
+        }
+    }
+}
+
+/// The networks a request names: that of its mode first, which so becomes
+/// `eth0`; alone if there are no others. A container that was taken off the
+/// network of its mode has others and does not come back to it.
+fn wanted_networks(request: &AttachRequest) -> Vec<(String, EndpointSettings)> {
+    if request.mode == "none" {
+        return vec![];
+    }
+    let is_own = |name: &str| {
+        name == request.mode || request.mode == "bridge" && name == "default"
+    };
+    let networks = request.networks.iter();
+    let (own, others): (Vec<_>, Vec<_>) =
+        networks.partition(|(name, _)| is_own(name));
+    let mut wanted = Vec::new();
+    if !own.is_empty() || others.is_empty() {
+        let settings = own.first().map(|it| it.1.clone());
+        wanted.push((request.mode.clone(), settings.unwrap_or_default()));
+    }
+    let others = others.into_iter();
+    wanted.extend(others.map(|(name, it)| (name.clone(), it.clone())));
+    wanted
+}
+
+/// One container's place in one network: checked, with addresses that
+/// nobody else has, not yet known to anybody.
+pub(super) fn reserve(
+    state: &State,
+    network: &Network,
+    sandbox: &Sandbox,
+    wanted: EndpointSettings,
+) -> Result<Endpoint, Error> {
+    let request = &sandbox.request;
+    if network.driver != "bridge" {
+        return Err(Error::Forbidden(
+            "container cannot be connected to host or none network beside \
+             others"
+                .into(),
+        ));
+    }
+    if sandbox.endpoints.iter().any(|it| it.network == network.id) {
+        return Err(Error::AlreadyConnected {
+            container: request.name.clone(),
+            network: network.name.clone(),
+        });
+    }
+    check_default(network, &wanted)?;
+    let v4 = address(state, network, false, wanted.wanted_v4())?;
+    let v6 = match network.enable_ipv6 {
+        true => address(state, network, true, wanted.wanted_v6())?,
+        false => None,
+    };
+    let mac = match wanted.mac_address.as_str() {
+        "" => v4.or(v6).map(|it| mac_of(it.addr())).unwrap_or_default(),
+        text => parse_mac(text).ok_or_else(|| {
+            Error::Invalid(format!("invalid MAC address: {text}"))
+        })?,
+    };
+    let interface = interface(sandbox, &wanted)?;
+    let id = hex64();
+    let veth = format!("veth{}", &id[..7]);
+    let network_id = network.id.clone();
+    let mut endpoint = Endpoint {
+        network: network_id,
+        interface,
+        veth,
+        v4,
+        v6,
+        mac,
+        settings: wanted,
+    };
+    show(&mut endpoint, id, network, request);
+    Ok(endpoint)
+}
+
+/// Fills in what the API shows.
+fn show(
+    endpoint: &mut Endpoint,
+    id: String,
+    network: &Network,
+    request: &AttachRequest,
+) {
+    let (v4, v6) = (endpoint.v4, endpoint.v6);
+    let text = |net: Option<IpNet>| {
+        net.map(|it| it.addr().to_string()).unwrap_or_default()
+    };
+    let bits = |net: Option<IpNet>| net.map_or(0, |it| it.prefix_len());
+    let gateway = |v6: bool| {
+        let gateway = network.subnet(v6).and_then(|it| it.gateway);
+        let gateway = gateway.filter(|_| !network.internal);
+        gateway.map(|it| it.to_string()).unwrap_or_default()
+    };
+    let settings = &mut endpoint.settings;
+    settings.mac_address = show_mac(endpoint.mac);
+    settings.network_id.clone_from(&network.id);
+    settings.endpoint_id = id;
+    settings.ip_address = text(v4);
+    settings.ip_prefix_len = bits(v4);
+    settings.gateway = gateway(false);
+    settings.global_ipv6_address = text(v6);
+    settings.global_ipv6_prefix_len = bits(v6);
+    settings.ipv6_gateway =
+        if v6.is_some() { gateway(true) } else { String::new() };
+    settings.dns_names = (!network.is_default()).then(|| {
+        let aliases = settings.aliases.clone().unwrap_or_default();
+        dns_names(request, &aliases)
+    });
+}
+
+/// The default bridge has neither chosen addresses nor names, in Docker.
+fn check_default(
+    network: &Network,
+    wanted: &EndpointSettings,
+) -> Result<(), Error> {
+    if !network.is_default() {
+        return Ok(());
+    }
+    if wanted.wanted_v4().is_some() || wanted.wanted_v6().is_some() {
+        return Err(Error::Invalid(
+            "user specified IP address is supported on user defined \
+             networks only"
+                .into(),
+        ));
+    }
+    if wanted.aliases.as_ref().is_some_and(|it| !it.is_empty()) {
+        return Err(Error::Invalid(
+            "network-scoped alias is supported only for containers in user \
+             defined networks"
+                .into(),
+        ));
+    }
+    Ok(())
+}
+
+fn address(
+    state: &State,
+    network: &Network,
+    v6: bool,
+    wanted: Option<Result<IpAddr, String>>,
+) -> Result<Option<IpNet>, Error> {
+    let Some(subnet) = network.subnet(v6) else { return Ok(None) };
+    let used = state.used(network);
+    let address = match wanted {
+        Some(Err(text)) => {
+            return Err(Error::Invalid(format!("invalid IP address: {text}")));
+        }
+        Some(Ok(it)) if used.contains(&it) => {
+            return Err(Error::AddressInUse(it.to_string()));
+        }
+        Some(Ok(it)) if !usable(&subnet.subnet, it) => {
+            return Err(Error::Invalid(format!(
+                "no configured subnet contains IP address {it}"
+            )));
+        }
+        Some(Ok(it)) => it,
+        None => free_address(&subnet.subnet, &subnet.range, &used).ok_or_else(
+            || Error::NoAddress {
+                family: if v6 { 6 } else { 4 },
+                name: network.name.clone(),
+                id: network.id.clone(),
+            },
+        )?,
+    };
+    Ok(IpNet::new(address, subnet.subnet.prefix_len()).ok())
+}
+
+/// The name wanted for the interface, else the first free `eth0`, `eth1` …
+fn interface(
+    sandbox: &Sandbox,
+    wanted: &EndpointSettings,
+) -> Result<String, Error> {
+    let taken =
+        |name: &str| sandbox.endpoints.iter().any(|it| it.interface == name);
+    let own = wanted.driver_opts.as_ref().and_then(|it| it.get(IFNAME));
+    let Some(name) = own else {
+        let mut free = (0..).map(|it| format!("eth{it}"));
+        return Ok(free.find(|it| !taken(it)).unwrap_or_default());
+    };
+    let fits = !name.is_empty()
+        && name.len() <= 15
+        && name != "lo"
+        && !name.contains(|it: char| it.is_whitespace() || "/:".contains(it));
+    if !fits || taken(name) {
+        return Err(Error::Invalid(format!(
+            "invalid interface name {name:?}: 1 to 15 characters without \
+             spaces, slashes and colons, each once in a container"
+        )));
+    }
+    Ok(name.clone())
+}
