@@ -170,6 +170,28 @@ impl CreateArgs {
                 || (self.gateway.is_empty() && self.ip_range.is_empty()),
             "every ip-range or gateway must have a corresponding subnet"
         );
+        let mut body = json!({
+            "Name": self.name,
+            "Driver": self.driver,
+            "Internal": self.internal,
+            "Attachable": self.attachable,
+            "Ingress": false,
+            "Options": labels(&self.opt),
+            "Labels": labels(&self.label),
+            "IPAM": {
+                "Driver": self.ipam_driver,
+                "Options": labels(&self.ipam_opt),
+                "Config": self.pools(),
+            },
+        });
+        if self.ipv6 {
+            body["EnableIPv6"] = true.into();
+        }
+        Ok(body)
+    }
+
+    /// A pool per `--subnet`; the nth gateway belongs to the nth subnet.
+    fn pools(&self) -> Vec<Value> {
         let mut pools = Vec::new();
         for (nth, subnet) in self.subnet.iter().enumerate() {
             let mut pool = Map::new();
@@ -186,24 +208,7 @@ impl CreateArgs {
             }
             pools.push(Value::from(pool));
         }
-        let mut body = json!({
-            "Name": self.name,
-            "Driver": self.driver,
-            "Internal": self.internal,
-            "Attachable": self.attachable,
-            "Ingress": false,
-            "Options": labels(&self.opt),
-            "Labels": labels(&self.label),
-            "IPAM": {
-                "Driver": self.ipam_driver,
-                "Options": labels(&self.ipam_opt),
-                "Config": pools,
-            },
-        });
-        if self.ipv6 {
-            body["EnableIPv6"] = true.into();
-        }
-        Ok(body)
+        pools
     }
 }
 

@@ -64,8 +64,8 @@ pub(crate) const IMAGES: Kind = Kind {
 
 pub(crate) const VOLUMES: Kind = Kind {
     path: "/volumes/prune",
-    warning: "This will remove anonymous local volumes not used by at least one \
-         container.",
+    warning: "This will remove anonymous local volumes not used by at \
+         least one container.",
     warning_all: "This will remove all local volumes not used by at least one \
          container.",
     title: "Deleted Volumes:",

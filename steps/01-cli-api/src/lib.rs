@@ -23,7 +23,7 @@
 //! table until its *parent* asks for its exit status (wait(2)); somebody has
 //! to be there for that.
 //!
-//! This file has both halves: [`run`](main) is the command's, [`routes`] are
+//! This file has both halves: `run` is the command's, `routes` are
 //! the daemon's. The sidebars: [`client`] and [`server`] are HTTP over a
 //! socket; [`daemon`] starts a daemon on demand; [`frames`] and [`jsonlog`]
 //! are how output travels and where it stays; [`state`] and [`id`] are files

@@ -237,14 +237,7 @@ async fn make(
     show: Show,
 ) -> anyhow::Result<Created> {
     let show = if flags.quiet { Show::Nothing } else { show };
-    if let Some(file) = &flags.cidfile {
-        anyhow::ensure!(
-            !file.exists(),
-            "container ID file found, make sure the other container isn't \
-             running or delete {}",
-            file.display()
-        );
-    }
+    flags.check_cidfile()?;
     let pull = async || {
         let wanted = flags.wanted(show);
         image::pull::fetch(context, &flags.image, wanted).await
@@ -268,16 +261,35 @@ async fn make(
         made = context.client.post(&query, body).await;
     }
     let created: Created = made?;
-    for warning in created.warnings.iter().flatten() {
-        eprintln!("WARNING: {warning}");
-    }
-    if let Some(file) = &flags.cidfile {
-        std::fs::write(file, &created.id)?;
-    }
+    flags.note(&created)?;
     Ok(created)
 }
 
 impl CreateFlags {
+    /// Two containers must not end up with one file.
+    fn check_cidfile(&self) -> anyhow::Result<()> {
+        if let Some(file) = &self.cidfile {
+            anyhow::ensure!(
+                !file.exists(),
+                "container ID file found, make sure the other container isn't \
+             running or delete {}",
+                file.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// Passes on what the engine said about the new container.
+    fn note(&self, created: &Created) -> anyhow::Result<()> {
+        for warning in created.warnings.iter().flatten() {
+            eprintln!("WARNING: {warning}");
+        }
+        if let Some(file) = &self.cidfile {
+            std::fs::write(file, &created.id)?;
+        }
+        Ok(())
+    }
+
     /// `--pull=always` asks for the registry's image, so none is made here.
     fn wanted(&self, show: Show) -> Wanted<'_> {
         let offline = match self.pull {

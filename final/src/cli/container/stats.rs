@@ -60,22 +60,7 @@ pub(crate) async fn stats(
     let live = !args.no_stream;
     let screen = live && std::io::stdout().is_terminal();
     loop {
-        let names = match args.containers.is_empty() {
-            false => args.containers.clone(),
-            true => all_names(context, args.all).await?,
-        };
-        let samples =
-            join_all(names.iter().map(|it| sample(context, it))).await;
-        let mut rows = Vec::new();
-        for (name, sample) in names.iter().zip(samples) {
-            match sample {
-                Ok(sample) => rows.push(usage(&sample, name, args.no_trunc)),
-                // One that has just been removed is not missed, unless it
-                // was asked for by name.
-                Err(why) if !args.containers.is_empty() => return Err(why),
-                Err(_) => {}
-            }
-        }
+        let rows = picture(context, &args).await?;
         let text = list::show(&flags, HEADERS, COLUMNS, &rows)?;
         let mut out = std::io::stdout().lock();
         if screen {
@@ -93,6 +78,29 @@ pub(crate) async fn stats(
             tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         }
     }
+}
+
+/// One row per container.
+async fn picture(
+    context: &Context,
+    args: &StatsArgs,
+) -> anyhow::Result<Vec<Row>> {
+    let names = match args.containers.is_empty() {
+        false => args.containers.clone(),
+        true => all_names(context, args.all).await?,
+    };
+    let samples = join_all(names.iter().map(|it| sample(context, it))).await;
+    let mut rows = Vec::new();
+    for (name, sample) in names.iter().zip(samples) {
+        match sample {
+            Ok(sample) => rows.push(usage(&sample, name, args.no_trunc)),
+            // One that has just been removed is not missed, unless it was
+            // asked for by name.
+            Err(why) if !args.containers.is_empty() => return Err(why),
+            Err(_) => {}
+        }
+    }
+    Ok(rows)
 }
 
 async fn all_names(

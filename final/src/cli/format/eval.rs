@@ -83,29 +83,7 @@ impl State {
         otherwise: &[Node],
         dot: &Value,
     ) -> Result<(), TemplateError> {
-        let items: Vec<(Value, Value)> = match over {
-            Value::Array(items) => items
-                .iter()
-                .enumerate()
-                .map(|(at, it)| (Value::from(at), it.clone()))
-                .collect(),
-            Value::Object(fields) => {
-                // Go walks over a map in the order of its keys.
-                let mut all: Vec<_> = fields
-                    .iter()
-                    .map(|(key, it)| (Value::from(key.clone()), it.clone()))
-                    .collect();
-                all.sort_by_key(|(key, _)| text(key));
-                all
-            }
-            Value::Null => Vec::new(),
-            other => {
-                return Err(TemplateError::new(format!(
-                    ":1: range can't iterate over {}",
-                    text(other)
-                )));
-            }
-        };
+        let items = items(over)?;
         if items.is_empty() {
             return self.all(otherwise, dot);
         }
@@ -159,6 +137,33 @@ impl State {
     ) -> Result<Vec<Value>, TemplateError> {
         all.iter().map(|it| self.value(it, dot)).collect()
     }
+}
+
+/// What `range` walks over: keys (or positions) and values.
+fn items(over: &Value) -> Result<Vec<(Value, Value)>, TemplateError> {
+    Ok(match over {
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .map(|(at, it)| (Value::from(at), it.clone()))
+            .collect(),
+        Value::Object(fields) => {
+            // Go walks over a map in the order of its keys.
+            let mut all: Vec<_> = fields
+                .iter()
+                .map(|(key, it)| (Value::from(key.clone()), it.clone()))
+                .collect();
+            all.sort_by_key(|(key, _)| text(key));
+            all
+        }
+        Value::Null => Vec::new(),
+        other => {
+            return Err(TemplateError::new(format!(
+                ":1: range can't iterate over {}",
+                text(other)
+            )));
+        }
+    })
 }
 
 fn walk(from: &Value, path: &[String]) -> Result<Value, TemplateError> {

@@ -4,11 +4,12 @@ use serde_json::Value;
 
 use super::TemplateError;
 
+/// More blanks than any screen has; a typo shall not fill the memory.
+const WIDEST: i64 = 1000;
+
 /// Calls a function by name.
 pub(super) fn call(name: &str, all: &[Value]) -> Result<Value, TemplateError> {
-    let wrong = |why: &str| {
-        TemplateError::new(format!(":1: error calling {name}: {why}"))
-    };
+    let wrong = |why: &str| failed(name, why);
     let one = || all.first().ok_or_else(|| wrong("it needs an argument"));
     let string = |at: usize| {
         all.get(at).map(text).ok_or_else(|| wrong("too few arguments"))
@@ -17,7 +18,7 @@ pub(super) fn call(name: &str, all: &[Value]) -> Result<Value, TemplateError> {
         let value = all.get(at).and_then(Value::as_i64);
         value.ok_or_else(|| wrong("a number is missing"))
     };
-    let value: Value = match name {
+    Ok(match name {
         "json" => one()?.to_string().into(),
         "upper" => string(0)?.to_uppercase().into(),
         "lower" => string(0)?.to_lowercase().into(),
@@ -32,7 +33,7 @@ pub(super) fn call(name: &str, all: &[Value]) -> Result<Value, TemplateError> {
             whole.split(&by).map(Value::from).collect()
         }
         "pad" => {
-            let count = |at| number(at).map(|it| it.max(0) as usize);
+            let count = |at| number(at).map(|it| it.clamp(0, WIDEST) as usize);
             let (before, after) =
                 (" ".repeat(count(1)?), " ".repeat(count(2)?));
             format!("{before}{}{after}", string(0)?).into()
@@ -47,6 +48,15 @@ pub(super) fn call(name: &str, all: &[Value]) -> Result<Value, TemplateError> {
             let format = string(0)?;
             printf(&format, &all[1..]).into()
         }
+        _ => return logic(name, all),
+    })
+}
+
+/// Those that look, compare and decide.
+fn logic(name: &str, all: &[Value]) -> Result<Value, TemplateError> {
+    let wrong = |why: &str| failed(name, why);
+    let one = || all.first().ok_or_else(|| wrong("it needs an argument"));
+    Ok(match name {
         "len" => length(one()?).ok_or_else(|| wrong("it has none"))?.into(),
         "index" => index(all).map_err(|why| wrong(&why))?,
         "slice" => slice(all).map_err(|why| wrong(&why))?,
@@ -65,8 +75,11 @@ pub(super) fn call(name: &str, all: &[Value]) -> Result<Value, TemplateError> {
                 ":1: function {name:?} not defined"
             )));
         }
-    };
-    Ok(value)
+    })
+}
+
+fn failed(name: &str, why: &str) -> TemplateError {
+    TemplateError::new(format!(":1: error calling {name}: {why}"))
 }
 
 /// As Go prints values with `%v`.
@@ -160,14 +173,18 @@ fn padded(value: &str, width: &str) -> String {
     };
     match width.strip_prefix('-') {
         Some(width) => {
-            let width = width.parse().unwrap_or(0);
+            let width = bounded(width);
             format!("{value:<width$}")
         }
         None => {
-            let width = width.parse().unwrap_or(0);
+            let width = bounded(width);
             format!("{value:>width$}")
         }
     }
+}
+
+fn bounded(width: &str) -> usize {
+    width.parse::<i64>().unwrap_or(0).clamp(0, WIDEST) as usize
 }
 
 fn index(all: &[Value]) -> Result<Value, String> {

@@ -93,50 +93,55 @@ fn tokens(action: &str) -> Result<Vec<Token>, TemplateError> {
     let mut out = Vec::new();
     let mut rest = action.trim_start();
     while let Some(first) = rest.chars().next() {
-        let after = &rest[first.len_utf8()..];
-        let (token, left) = match first {
-            '|' => (Token::Pipe, after),
-            '(' => (Token::Open, after),
-            ',' => (Token::Comma, after),
-            ')' => {
-                let (fields, left) = fields(after);
-                (Token::Close(fields), left)
-            }
-            ':' if after.starts_with('=') => (Token::Assign, &after[1..]),
-            '=' => (Token::Assign, after),
-            '.' => {
-                let (fields, left) = fields(rest);
-                let left = match fields.is_empty() {
-                    true => after,
-                    false => left,
-                };
-                (Token::Field(fields), left)
-            }
-            '$' => {
-                let (name, left) = name(after);
-                let (fields, left) = fields(left);
-                (Token::Variable(name.to_owned(), fields), left)
-            }
-            '"' => quoted(after)?,
-            '`' => {
-                let end = after.find('`').ok_or_else(unterminated)?;
-                (Token::Text(after[..end].to_owned()), &after[end + 1..])
-            }
-            it if it == '-' || it.is_ascii_digit() => number(rest)?,
-            it if it.is_alphabetic() || it == '_' => {
-                let (word, left) = name(rest);
-                (Token::Word(word.to_owned()), left)
-            }
-            other => {
-                return Err(TemplateError::new(format!(
-                    ":1: unexpected {other:?} in command"
-                )));
-            }
-        };
+        let (token, left) = token(first, rest)?;
         out.push(token);
         rest = left.trim_start();
     }
     Ok(out)
+}
+
+/// The token at the beginning of `rest`, and what follows.
+fn token(first: char, rest: &str) -> Result<(Token, &str), TemplateError> {
+    let after = &rest[first.len_utf8()..];
+    Ok(match first {
+        '|' => (Token::Pipe, after),
+        '(' => (Token::Open, after),
+        ',' => (Token::Comma, after),
+        ')' => {
+            let (fields, left) = fields(after);
+            (Token::Close(fields), left)
+        }
+        ':' if after.starts_with('=') => (Token::Assign, &after[1..]),
+        '=' => (Token::Assign, after),
+        '.' => {
+            let (fields, left) = fields(rest);
+            let left = match fields.is_empty() {
+                true => after,
+                false => left,
+            };
+            (Token::Field(fields), left)
+        }
+        '$' => {
+            let (name, left) = name(after);
+            let (fields, left) = fields(left);
+            (Token::Variable(name.to_owned(), fields), left)
+        }
+        '"' => quoted(after)?,
+        '`' => {
+            let end = after.find('`').ok_or_else(unterminated)?;
+            (Token::Text(after[..end].to_owned()), &after[end + 1..])
+        }
+        it if it == '-' || it.is_ascii_digit() => number(rest)?,
+        it if it.is_alphabetic() || it == '_' => {
+            let (word, left) = name(rest);
+            (Token::Word(word.to_owned()), left)
+        }
+        other => {
+            return Err(TemplateError::new(format!(
+                ":1: unexpected {other:?} in command"
+            )));
+        }
+    })
 }
 
 /// `.A.B` at the beginning of `text`, and what follows.

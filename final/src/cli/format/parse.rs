@@ -90,7 +90,20 @@ impl Parser {
     ) -> Result<Node, TemplateError> {
         let (names, expr) = assignment(head)?;
         let (then, stop) = self.block()?;
-        let otherwise = match stop {
+        let otherwise = self.otherwise(stop)?;
+        Ok(match keyword {
+            "if" => Node::If(expr, then, otherwise),
+            "with" => {
+                let name = names.into_iter().next();
+                Node::With(name, expr, then, otherwise)
+            }
+            _ => Node::Range(names, expr, then, otherwise),
+        })
+    }
+
+    /// What follows the first block: nothing, an `else`, an `else if`.
+    fn otherwise(&mut self, stop: Stop) -> Result<Vec<Node>, TemplateError> {
+        Ok(match stop {
             Stop::End => {
                 return Err(TemplateError::new(":1: unexpected EOF"));
             }
@@ -115,14 +128,6 @@ impl Parser {
                     ));
                 }
             },
-        };
-        Ok(match keyword {
-            "if" => Node::If(expr, then, otherwise),
-            "with" => {
-                let name = names.into_iter().next();
-                Node::With(name, expr, then, otherwise)
-            }
-            _ => Node::Range(names, expr, then, otherwise),
         })
     }
 }

@@ -185,7 +185,7 @@ impl BuildArgs {
     }
 
     fn query(&self, dockerfile: &str) -> anyhow::Result<String> {
-        let mut query = Query::new("/build")
+        let query = Query::new("/build")
             .with("version", "1")
             .with("dockerfile", dockerfile)
             .flag("nocache", self.no_cache)
@@ -206,6 +206,11 @@ impl BuildArgs {
             .maybe("cpusetmems", self.cpuset_mems.as_deref())
             .maybe("shmsize", self.shm_size)
             .maybe("cgroupparent", self.cgroup_parent.as_deref());
+        self.lists(query).map(Query::build)
+    }
+
+    /// Parameters that repeat, and those that are JSON.
+    fn lists(&self, mut query: Query) -> anyhow::Result<Query> {
         for name in &self.tag {
             let _checked = repo_and_tag(name)?;
             query = query.with("t", name);
@@ -232,7 +237,7 @@ impl BuildArgs {
             let all: Value = self.ulimit.iter().map(Ulimit::json).collect();
             query = query.with("ulimits", all.to_string());
         }
-        Ok(query.build())
+        Ok(query)
     }
 }
 

@@ -51,7 +51,8 @@ fn bytes(it: &Value) -> f64 {
 
 fn line(kind: &str, total: usize, active: usize, size: f64, free: f64) -> Row {
     let share = match size > 0.0 {
-        true => format!(" ({:.0}%)", free / size * 100.0),
+        // A sum of nothing is −0, and + 0 makes it 0.
+        true => format!(" ({:.0}%)", free / size * 100.0 + 0.0),
         false => String::new(),
     };
     row([
@@ -105,54 +106,60 @@ fn cache(all: &Value) -> Row {
     line("Build Cache", all.len(), active, total, free)
 }
 
+/// `df -v`: a table per kind.
 fn verbose(all: &Value) -> anyhow::Result<()> {
-    let flags = ListFlags::default();
-    let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
-    println!("Images space usage:\n");
-    let rows: Vec<_> = things(all, "Images")
-        .iter()
-        .map(|it| {
-            let name = text(&it["RepoTags"][0]);
-            row([
-                ("IMAGE", if name.is_empty() { "<none>".into() } else { name }),
-                ("IMAGE ID", id::short(&text(&it["Id"])).to_owned()),
-                ("CREATED", ago(&it["Created"])),
-                ("SIZE", human::size(bytes(&it["Size"]), 4)),
-                ("SHARED SIZE", human::size(bytes(&it["SharedSize"]), 4)),
-                ("CONTAINERS", bytes(&it["Containers"]).to_string()),
-            ])
-        })
-        .collect();
-    let columns =
-        ["IMAGE", "IMAGE ID", "CREATED", "SIZE", "SHARED SIZE", "CONTAINERS"];
-    list::print(&flags, &[], &columns, &rows)?;
-    println!("\nContainers space usage:\n");
-    let rows: Vec<_> = things(all, "Containers")
-        .iter()
-        .map(|it| {
-            row([
-                ("CONTAINER ID", id::short(&text(&it["Id"])).to_owned()),
-                ("IMAGE", text(&it["Image"])),
-                ("SIZE", human::size(bytes(&it["SizeRw"]), 3)),
-                ("STATUS", text(&it["Status"])),
-                ("NAMES", text(&it["Names"][0]).replace('/', "")),
-            ])
-        })
-        .collect();
-    let columns = ["CONTAINER ID", "IMAGE", "SIZE", "STATUS", "NAMES"];
-    list::print(&flags, &[], &columns, &rows)?;
-    println!("\nLocal Volumes space usage:\n");
-    let rows: Vec<_> = things(all, "Volumes")
-        .iter()
-        .map(|it| {
-            let usage = &it["UsageData"];
-            row([
-                ("VOLUME NAME", text(&it["Name"])),
-                ("LINKS", bytes(&usage["RefCount"]).to_string()),
-                ("SIZE", human::size(bytes(&usage["Size"]), 4)),
-            ])
-        })
-        .collect();
-    list::print(&flags, &[], &["VOLUME NAME", "LINKS", "SIZE"], &rows)?;
+    let tables: [(&str, &str, &[&str], fn(&Value) -> Row); 3] = [
+        ("Images", "Images", IMAGE, image),
+        ("\nContainers", "Containers", CONTAINER, container),
+        ("\nLocal Volumes", "Volumes", VOLUME, volume),
+    ];
+    for (title, kind, columns, row) in tables {
+        println!("{title} space usage:\n");
+        let rows: Vec<_> = things(all, kind).iter().map(row).collect();
+        list::print(&ListFlags::default(), &[], columns, &rows)?;
+    }
     Ok(())
+}
+
+fn text(it: &Value) -> String {
+    it.as_str().unwrap_or_default().to_owned()
+}
+
+const IMAGE: &[&str] =
+    &["IMAGE", "IMAGE ID", "CREATED", "SIZE", "SHARED SIZE", "CONTAINERS"];
+
+fn image(it: &Value) -> Row {
+    let name = it["RepoTags"][0].as_str().unwrap_or("<none>");
+    row([
+        ("IMAGE", name.to_owned()),
+        ("IMAGE ID", id::short(&text(&it["Id"])).to_owned()),
+        ("CREATED", ago(&it["Created"])),
+        ("SIZE", human::size(bytes(&it["Size"]), 4)),
+        ("SHARED SIZE", human::size(bytes(&it["SharedSize"]), 4)),
+        ("CONTAINERS", bytes(&it["Containers"]).to_string()),
+    ])
+}
+
+const CONTAINER: &[&str] =
+    &["CONTAINER ID", "IMAGE", "SIZE", "STATUS", "NAMES"];
+
+fn container(it: &Value) -> Row {
+    row([
+        ("CONTAINER ID", id::short(&text(&it["Id"])).to_owned()),
+        ("IMAGE", text(&it["Image"])),
+        ("SIZE", human::size(bytes(&it["SizeRw"]), 3)),
+        ("STATUS", text(&it["Status"])),
+        ("NAMES", text(&it["Names"][0]).replace('/', "")),
+    ])
+}
+
+const VOLUME: &[&str] = &["VOLUME NAME", "LINKS", "SIZE"];
+
+fn volume(it: &Value) -> Row {
+    let usage = &it["UsageData"];
+    row([
+        ("VOLUME NAME", text(&it["Name"])),
+        ("LINKS", bytes(&usage["RefCount"]).to_string()),
+        ("SIZE", human::size(bytes(&usage["Size"]), 4)),
+    ])
 }

@@ -47,41 +47,36 @@ pub(crate) async fn version(
         return Ok(0);
     }
     println!("Client: skiff");
-    lines(&client, 1, &[("Version", "Version"), ("API version", "ApiVersion")]);
-    let os = format!("{}/{}", text(&client["Os"]), text(&client["Arch"]));
-    println!(" {:<18}{os}", "OS/Arch:");
+    lines(&client, 1, PLAIN);
     println!("\nServer: {}", text(&server["Platform"]["Name"]));
-    let components = server["Components"].as_array();
-    for part in components.into_iter().flatten() {
+    let Some(components) = server["Components"].as_array() else {
+        lines(&server, 1, PLAIN);
+        return Ok(0);
+    };
+    for part in components {
         println!(" {}:", text(&part["Name"]));
-        println!("  {:<18}{}", "Version:", text(&part["Version"]));
-        let details = &part["Details"];
-        lines(
-            details,
-            2,
-            &[
-                ("API version", "ApiVersion"),
-                ("Minimum API", "MinAPIVersion"),
-                ("Git commit", "GitCommit"),
-                ("Built", "BuildTime"),
-                ("Kernel", "KernelVersion"),
-            ],
-        );
-        if let (Some(os), Some(arch)) =
-            (details["Os"].as_str(), details["Arch"].as_str())
-        {
-            println!("  {:<18}{os}/{arch}", "OS/Arch:");
-        }
-    }
-    if components.is_none() {
-        lines(
-            &server,
-            1,
-            &[("Version", "Version"), ("API version", "ApiVersion")],
-        );
+        lines(part, 2, &[("Version", "Version")]);
+        lines(&part["Details"], 2, DETAILS);
     }
     Ok(0)
 }
+
+const PLAIN: &[(&str, &str)] = &[
+    ("Version", "Version"),
+    ("API version", "ApiVersion"),
+    ("OS", "Os"),
+    ("Architecture", "Arch"),
+];
+
+const DETAILS: &[(&str, &str)] = &[
+    ("API version", "ApiVersion"),
+    ("Minimum API", "MinAPIVersion"),
+    ("Git commit", "GitCommit"),
+    ("Built", "BuildTime"),
+    ("OS", "Os"),
+    ("Architecture", "Arch"),
+    ("Kernel", "KernelVersion"),
+];
 
 /// Go's names for architectures, which Docker uses.
 fn architecture() -> &'static str {

@@ -193,43 +193,52 @@ pub(crate) async fn simple<S: Stage>(
         Command::Exec { container, command } => {
             return exec(daemon, &container, command).await;
         }
-        Command::Stop { time, containers } => {
-            each(&containers, async |it| {
-                daemon.command(&format!("/containers/{it}/stop?t={time}")).await
-            })
-            .await?;
-        }
-        Command::Kill { signal, containers } => {
-            each(&containers, async |it| {
-                let query = format!("signal={signal}");
-                daemon.command(&format!("/containers/{it}/kill?{query}")).await
-            })
-            .await?;
-        }
-        Command::Wait { containers } => {
-            for container in containers {
-                println!("{}", wait(daemon, "containers", &container).await?);
-            }
-        }
         Command::Inspect { containers } => inspect(daemon, &containers).await?,
-        Command::Rm { force, containers } => {
-            let force = u8::from(force);
-            each(&containers, async |it| {
-                daemon.delete(&format!("/containers/{it}?force={force}")).await
-            })
-            .await?;
-        }
         Command::Verb(verb) => {
             let cwd = std::env::current_dir()?;
             let body = Payload::json(&VerbRequest { verb, cwd })?;
             let answer = daemon.send(Method::POST, "/verbs", body).await?;
             output::print(answer).await?;
         }
-        Command::Run(_) | Command::Daemon => {
-            unreachable!("the caller keeps these two")
-        }
+        command => for_each::<S>(daemon, command).await?,
     }
     Ok(0)
+}
+
+/// Those that do the same to one container after another.
+async fn for_each<S: Stage>(
+    daemon: &Client,
+    command: Command<S>,
+) -> anyhow::Result<()> {
+    match command {
+        Command::Stop { time, containers } => {
+            each(&containers, async |it| {
+                daemon.command(&format!("/containers/{it}/stop?t={time}")).await
+            })
+            .await
+        }
+        Command::Kill { signal, containers } => {
+            each(&containers, async |it| {
+                let query = format!("signal={signal}");
+                daemon.command(&format!("/containers/{it}/kill?{query}")).await
+            })
+            .await
+        }
+        Command::Wait { containers } => {
+            for container in containers {
+                println!("{}", wait(daemon, "containers", &container).await?);
+            }
+            Ok(())
+        }
+        Command::Rm { force, containers } => {
+            let force = u8::from(force);
+            each(&containers, async |it| {
+                daemon.delete(&format!("/containers/{it}?force={force}")).await
+            })
+            .await
+        }
+        _ => unreachable!("the callers have dealt with all others"),
+    }
 }
 
 async fn ps<S: Stage>(

@@ -47,18 +47,11 @@ pub(crate) fn supervise(
             Ok(started) => started,
             Err(why) => return events(Event::Failed(why)),
         };
-        let (done, both) = mpsc::channel();
-        for (fd, stream) in [(out, Stream::Stdout), (err, Stream::Stderr)] {
-            let (writer, done) = (writer.clone(), done.clone());
-            std::thread::spawn(move || {
-                copy(fd, stream, &writer);
-                let _ = done.send(());
-            });
-        }
+        let copied = copy_both(out, err, writer);
         events(Event::Started(started.pid));
         let ended = (started.wait)();
         for _ in 0..2 {
-            let _ = both.recv_timeout(GRACE);
+            let _ = copied.recv_timeout(GRACE);
         }
         events(Event::Ended(ended));
     });
@@ -74,6 +67,23 @@ pub(crate) enum Event {
     Started(u32),
     /// It has ended, or could not be waited for.
     Ended(anyhow::Result<Ended>),
+}
+
+/// Copies both streams, each on a thread of its own; tells of each end.
+fn copy_both(
+    out: OwnedFd,
+    err: OwnedFd,
+    writer: Arc<Mutex<Writer>>,
+) -> mpsc::Receiver<()> {
+    let (done, both) = mpsc::channel();
+    for (fd, stream) in [(out, Stream::Stdout), (err, Stream::Stderr)] {
+        let (writer, done) = (writer.clone(), done.clone());
+        std::thread::spawn(move || {
+            copy(fd, stream, &writer);
+            let _ = done.send(());
+        });
+    }
+    both
 }
 
 fn copy(from: OwnedFd, stream: Stream, writer: &Mutex<Writer>) {

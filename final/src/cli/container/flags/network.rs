@@ -140,49 +140,47 @@ impl NetworkFlags {
 
 /// `name=web,alias=a,ip=10.0.0.2`, the long form of `--network`.
 fn advanced(text: &str) -> anyhow::Result<(String, Map<String, Value>)> {
-    let mut settings = Map::new();
     if !text.contains('=') {
-        return Ok((text.to_owned(), settings));
+        return Ok((text.to_owned(), Map::new()));
     }
     let mut name = None;
-    let mut ipam = Map::new();
-    let mut options = Map::new();
-    let mut aliases = Vec::new();
+    let mut settings = json!({});
     for part in text.split(',') {
         let (key, value) = part.split_once('=').ok_or_else(|| {
             anyhow::anyhow!("invalid field {part} in --network")
         })?;
         match key {
             "name" => name = Some(value.to_owned()),
-            "alias" => aliases.push(Value::from(value)),
-            "ip" => drop(ipam.insert("IPv4Address".into(), value.into())),
-            "ip6" => drop(ipam.insert("IPv6Address".into(), value.into())),
-            "mac-address" => {
-                settings.insert("MacAddress".into(), value.into());
-            }
-            "gw-priority" => {
-                let number: i64 = value.parse()?;
-                settings.insert("GwPriority".into(), number.into());
-            }
-            "driver-opt" => {
-                let (key, value) = value.split_once('=').unwrap_or((value, ""));
-                options.insert(key.to_owned(), value.into());
-            }
-            _ => anyhow::bail!("invalid field key {key} in --network"),
+            _ => field(&mut settings, key, value)?,
         }
-    }
-    if !aliases.is_empty() {
-        settings.insert("Aliases".into(), aliases.into());
-    }
-    if !ipam.is_empty() {
-        settings.insert("IPAMConfig".into(), ipam.into());
-    }
-    if !options.is_empty() {
-        settings.insert("DriverOpts".into(), options.into());
     }
     let name =
         name.ok_or_else(|| anyhow::anyhow!("network name missing in {text}"))?;
+    let settings = settings.as_object().cloned().unwrap_or_default();
     Ok((name, settings))
+}
+
+/// Puts one `key=value` where the API has it.
+fn field(settings: &mut Value, key: &str, value: &str) -> anyhow::Result<()> {
+    match key {
+        "alias" => match &mut settings["Aliases"] {
+            Value::Array(all) => all.push(value.into()),
+            none => *none = json!([value]),
+        },
+        // Indexing a JSON object by a new key makes it.
+        "ip" => settings["IPAMConfig"]["IPv4Address"] = value.into(),
+        "ip6" => settings["IPAMConfig"]["IPv6Address"] = value.into(),
+        "mac-address" => settings["MacAddress"] = value.into(),
+        "gw-priority" => {
+            settings["GwPriority"] = value.parse::<i64>()?.into();
+        }
+        "driver-opt" => {
+            let (key, value) = value.split_once('=').unwrap_or((value, ""));
+            settings["DriverOpts"][key] = value.into();
+        }
+        _ => anyhow::bail!("invalid field key {key} in --network"),
+    }
+    Ok(())
 }
 
 /// `name=ADDRESS` is written `name:ADDRESS` in the API.

@@ -93,12 +93,12 @@ impl ProcessFlags {
             // Empty means: not even the image's.
             body.config("Entrypoint", vec![program.clone()]);
         }
-        let mut all = Vec::new();
-        for file in &self.label_file {
-            all.extend(lines_of(file)?);
-        }
-        all.extend(self.label.iter().cloned());
-        body.config("Labels", labels(&all));
+        body.config("Labels", labels(&self.labels()?));
+        self.add_life(body)
+    }
+
+    /// How it starts again, how it ends, and where its output goes.
+    fn add_life(&self, body: &mut Body) -> anyhow::Result<()> {
         if let Some(signal) = &self.stop_signal {
             body.config("StopSignal", signal.clone());
         }
@@ -121,6 +121,15 @@ impl ProcessFlags {
         let (rows, columns) = crate::cli::terminal::size().unwrap_or_default();
         body.host("ConsoleSize", vec![rows, columns]);
         Ok(())
+    }
+
+    fn labels(&self) -> anyhow::Result<Vec<String>> {
+        let mut all = Vec::new();
+        for file in &self.label_file {
+            all.extend(lines_of(file)?);
+        }
+        all.extend(self.label.iter().cloned());
+        Ok(all)
     }
 
     fn environment(&self) -> anyhow::Result<Vec<String>> {

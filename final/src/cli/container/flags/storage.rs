@@ -48,15 +48,6 @@ impl StorageFlags {
                 false => drop(anonymous.insert(text, json!({}))),
             }
         }
-        let mut mounts = Vec::new();
-        for text in &self.mount {
-            let mut mount =
-                volumes::parse_mount_flag(text).map_err(anyhow::Error::msg)?;
-            if mount.kind == volumes::MountKind::Bind {
-                mount.source = absolute(&mount.source)?;
-            }
-            mounts.push(serde_json::to_value(mount)?);
-        }
         let tmpfs = self.tmpfs.iter().map(|text| {
             let (target, options) = text.split_once(':').unwrap_or((text, ""));
             (target.to_owned(), Value::from(options))
@@ -65,7 +56,7 @@ impl StorageFlags {
             body.config("Volumes", anonymous);
         }
         body.host("Binds", binds);
-        body.host("Mounts", mounts);
+        body.host("Mounts", self.mounts()?);
         body.host("Tmpfs", tmpfs.collect::<Map<_, _>>());
         body.host("VolumesFrom", self.volumes_from.clone());
         if let Some(driver) = &self.volume_driver {
@@ -76,6 +67,19 @@ impl StorageFlags {
             body.host("StorageOpt", super::labels(&self.storage_opt));
         }
         Ok(())
+    }
+
+    fn mounts(&self) -> anyhow::Result<Vec<Value>> {
+        let mut mounts = Vec::new();
+        for text in &self.mount {
+            let mut mount =
+                volumes::parse_mount_flag(text).map_err(anyhow::Error::msg)?;
+            if mount.kind == volumes::MountKind::Bind {
+                mount.source = absolute(&mount.source)?;
+            }
+            mounts.push(serde_json::to_value(mount)?);
+        }
+        Ok(mounts)
     }
 }
 
