@@ -4,6 +4,19 @@
 //! The upper directory is the difference already, so the layers below are
 //! only asked whether they have the same path. Nothing is compared byte by
 //! byte, however large the image is.
+//!
+//! | in the upper directory | and below | means |
+//! |---|---|---|
+//! | a file | no such name | `A` added |
+//! | a file | anything of that name | `C` changed, perhaps only its mode |
+//! | a directory | the same | nothing by itself, see what is in it |
+//! | a character device 0:0 | a file | `D` deleted |
+//! | an opaque directory | a directory | `D` for all that is not in it |
+//!
+//! Two answers differ from what one might expect. A file that was written
+//! and then written back is `C`, since its copy stays in the upper directory.
+//! And a file that was opened for writing is copied up by the open(2)
+//! already, so it is `C` even if not a byte was written.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -45,6 +58,8 @@ impl Walk {
             let real = dir.join(&name);
             let meta = std::fs::symlink_metadata(&real)
                 .map_err(Error::io("look at", &real))?;
+            // Inside of a directory that is new as a whole there is nothing
+            // below to ask.
             let before = match below {
                 Some(below) => below.get(&name)?,
                 None => None,
@@ -78,10 +93,13 @@ impl Walk {
             }
             Some(_) => Some(ChangeKind::Modified),
         };
+        // Children are found first and belong behind their parent.
         let at = self.changes.len();
         if meta.is_dir() {
             let below = before.as_ref().and_then(|old| old.inside.as_ref());
             let inside = self.inside(&place, below)?;
+            // Its time need not tell: a container may set it back, and the
+            // clock of some file systems ticks only every few milliseconds.
             if kind.is_none() && inside {
                 self.insert(at, place.path, ChangeKind::Modified);
                 return Ok(false);

@@ -1,5 +1,12 @@
 //! Which files were copied up, and how much that was: the price that a
 //! container paid for writing to its image.
+//!
+//! Copy-up happens at the first open(2) for writing, chmod(2), chown(2),
+//! link(2) or rename(2) of a file that is only below. The kernel copies the
+//! whole file into the work directory, owner, mode, times and attributes
+//! too, and renames it into the upper one. Holes stay holes, and on btrfs or
+//! xfs with reflinks the copy shares its blocks with the original and costs
+//! nothing; elsewhere a database in an image pays for its whole size.
 
 use std::path::{Path, PathBuf};
 

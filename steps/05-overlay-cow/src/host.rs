@@ -1,4 +1,11 @@
 //! What the host must offer, and sentences for when it does not.
+//!
+//! overlayfs asks little of the lower directories: any file system will do
+//! that can be listed. The *upper* one has to hold device nodes (whiteouts)
+//! and extended attributes (marks), must be able to rename a file over
+//! another atomically with RENAME_WHITEOUT, and has to tell the type of a
+//! file when it is listed. ext4, xfs, btrfs and tmpfs do; the others of the
+//! table below do not, and the kernel says EINVAL for each of them.
 
 use std::path::Path;
 
@@ -90,7 +97,8 @@ const UNFIT: &[(i64, &str, &str)] = &[
     ),
 ];
 
-/// Looks whether the directory can hold upper directories.
+/// Looks whether the directory can hold upper directories, before the first
+/// container fails for a reason that is only in the kernel's log.
 ///
 /// # Errors
 /// [`Error::Host`] names the file system, the reason and the way out.
@@ -116,7 +124,10 @@ fn unfit(dir: &Path) -> Option<(&'static str, &'static str)> {
     Some((known.1, known.2))
 }
 
-/// `.` and `..` are in every directory, so no probe file is needed.
+/// Whether readdir(3) fills in `d_type` here. An xfs that was made without
+/// `ftype` does not, and Docker refuses it as well: `ls` in a container would
+/// show whiteouts as files that cannot be opened. `.` and `..` are in every
+/// directory, so no probe file is needed.
 fn has_file_types(dir: &Path) -> Result<bool, Error> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = open(dir, flags, Mode::empty()).map_err(Error::io("open", dir))?;
@@ -129,7 +140,8 @@ fn has_file_types(dir: &Path) -> Result<bool, Error> {
     }
 }
 
-/// fsopen(2) or mount(2) does not know the file system at all.
+/// fsopen(2) or mount(2) does not know the file system at all. A kernel that
+/// has it as a module loads it by itself, unless modules are forbidden.
 pub(crate) fn no_overlay(source: Errno) -> Error {
     Error::Context {
         source: errno(source),

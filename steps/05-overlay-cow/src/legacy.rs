@@ -65,7 +65,8 @@ pub(crate) fn mount(
     in_fd_directory(|| finish(overlay, &merged, &text))
 }
 
-/// Runs `work` on a thread whose current directory is `/proc/self/fd`. The
+/// Relative names are looked up from the working directory of the caller of
+/// mount(2). Runs `work` on a thread whose current directory is `/proc/self/fd`. The
 /// directory belongs to the whole process unless a thread asks for its own,
 /// so this takes a thread that ends right after.
 fn in_fd_directory(
@@ -103,7 +104,8 @@ fn finish(overlay: &Overlay, merged: &Path, text: &[u8]) -> Result<(), Error> {
     })
 }
 
-/// The option string, the way mount(8) shows it.
+/// The option string, the way mount(8) shows it. Descriptors are the whole
+/// name: in `/proc/self/fd`, `lowerdir=7:8:9` are three open directories.
 fn option_text(
     lowers: impl Iterator<Item = Vec<u8>>,
     upper: &[u8],
@@ -127,7 +129,9 @@ fn option_text(
     text
 }
 
-/// In this string a colon ends a directory and a comma ends an option.
+/// In this string a colon ends a directory and a comma ends an option, and
+/// a backslash takes that meaning away. Data roots may have any of them in
+/// their path.
 fn escape(path: &OsStr) -> Vec<u8> {
     let mut escaped = Vec::with_capacity(path.len());
     for &byte in path.as_bytes() {

@@ -33,10 +33,13 @@ mod changes;
 mod copied_up;
 mod error;
 mod host;
+mod init;
 mod legacy;
+mod lower;
 mod remove;
 mod size;
 mod snapshots;
+mod traits;
 mod verbs;
 mod view;
 mod volatile;
@@ -56,7 +59,8 @@ use rustix::mount::{
 pub use copied_up::CopiedUp;
 pub use error::Error;
 pub use host::{Xattrs, check_host};
-pub use snapshots::{OverlaySnapshots, Usage, Volatile};
+pub use snapshots::{OverlaySnapshots, Usage};
+pub use traits::Volatile;
 pub use verbs::LayerVerbs;
 
 use error::{errno, kernel_log};

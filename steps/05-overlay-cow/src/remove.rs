@@ -1,5 +1,9 @@
 //! Removing a directory tree that a container has written: any names, any
 //! depth, any modes, and possibly interrupted halfway by a crash.
+//!
+//! std's `remove_dir_all` walks by directory descriptors (openat(2),
+//! unlinkat(2)), so a link that a process puts in its way does not lead it
+//! out of the tree (CVE-2022-21658 was about exactly that).
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
@@ -51,6 +55,8 @@ fn delete(dir: &Path) -> Result<(), Error> {
     .map_err(Error::io("remove", dir))
 }
 
+/// Gives the owner the right to empty each directory. Only reached by an
+/// ordinary user, in a tree where everything is his.
 fn open_up(dir: &Path) -> io::Result<()> {
     fs::set_permissions(dir, Permissions::from_mode(0o700))?;
     for entry in fs::read_dir(dir)? {

@@ -1,4 +1,7 @@
-//! How much a container has written.
+//! How much a container has written: the upper directory, added up.
+//!
+//! There is no counter to ask. Project quotas (xfs, ext4) could count and
+//! even limit; they need the file system to be mounted for it.
 
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;

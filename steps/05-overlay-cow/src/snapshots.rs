@@ -14,7 +14,7 @@
 //! ```
 
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -23,11 +23,8 @@ use layers::diff::Change;
 
 use crate::{
     CopiedUp, Error, Options, Overlay, Xattrs, changes, check_host, copied_up,
-    remove, size, unmount, volatile,
+    init, lower, remove, size, unmount, volatile,
 };
-
-const INIT: &str = "init";
-const LOWER: &str = "lower";
 
 /// The writable layers in one directory.
 ///
@@ -62,7 +59,7 @@ impl OverlaySnapshots {
         let root = root.canonicalize().map_err(Error::io("find", &root))?;
         check_host(&root)?;
         remove::sweep(&root)?;
-        make_init(&root).map_err(Error::io("make", &root.join(INIT)))?;
+        init::make(&root).map_err(Error::io("make", &root.join(init::NAME)))?;
         Ok(OverlaySnapshots { root, xattrs: Xattrs::of_this_process() })
     }
 
@@ -115,7 +112,7 @@ impl OverlaySnapshots {
             let overlay = self.overlay(&dir, &names);
             overlay
                 .mount(&merged, Options { xattrs, volatile })
-                .map_err(|error| missing_layer(error, &self.root))
+                .map_err(|error| lower::missing_layer(error, &self.root))
         });
         if made.is_err() && fresh {
             // The first error tells the story.
@@ -132,8 +129,8 @@ impl OverlaySnapshots {
         id: &str,
         layers: &[DiffId],
     ) -> Result<Vec<String>, Error> {
-        let names = lower_names(layers);
-        match read_lower(dir)? {
+        let names = lower::names(layers);
+        match lower::read(dir)? {
             Some(before) if before != names => {
                 return Err(Error::OtherLayers { id: id.to_owned() });
             }
@@ -149,13 +146,13 @@ impl OverlaySnapshots {
         let below = self.root.join(&names[0]);
         copy_owner(&below, &upper).map_err(|source| match source.kind() {
             ErrorKind::NotFound => {
-                let layer = layer_of(&names[0]);
+                let layer = lower::layer_of(&names[0]);
                 Error::MissingLayer { layer, path: below }
             }
             _ => Error::io("copy the owner to", &upper)(source),
         })?;
         // Last, so that its presence means that all the rest is there.
-        write_lower(dir, &names)?;
+        lower::write(dir, &names)?;
         Ok(names)
     }
 
@@ -165,7 +162,7 @@ impl OverlaySnapshots {
     /// [`Error::NoSuchLayer`].
     pub fn directories(&self, id: &str) -> Result<Overlay, Error> {
         let dir = self.named(id)?;
-        let Some(names) = read_lower(&dir)? else {
+        let Some(names) = lower::read(&dir)? else {
             let (id, root) = (id.to_owned(), self.root.clone());
             return Err(Error::NoSuchLayer { id, root });
         };
@@ -259,6 +256,8 @@ impl OverlaySnapshots {
             .collect())
     }
 
+    /// Names become paths only here: the record stays true when the data
+    /// root is moved to another disk.
     fn overlay(&self, dir: &Path, names: &[String]) -> Overlay {
         Overlay {
             lowers: names.iter().map(|name| self.root.join(name)).collect(),
@@ -267,6 +266,7 @@ impl OverlaySnapshots {
         }
     }
 
+    /// An ID is a directory name, so nothing in it may lead elsewhere.
     fn named(&self, id: &str) -> Result<PathBuf, Error> {
         let plain = |byte: u8| {
             byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
@@ -275,7 +275,7 @@ impl OverlaySnapshots {
             && id.len() < 200
             && !id.starts_with('.')
             && !id.starts_with(remove::DOOMED)
-            && id != INIT
+            && id != init::NAME
             && id.bytes().all(plain);
         if good {
             Ok(self.root.join(id))
@@ -283,120 +283,6 @@ impl OverlaySnapshots {
             Err(Error::Name { id: id.to_owned() })
         }
     }
-}
-
-/// What step 4 asks of snapshots, so that its builder and whoever else takes
-/// the trait works on mounts instead of copies.
-impl layers::Snapshots for OverlaySnapshots {
-    fn prepare(&self, id: &str, layers: &[DiffId]) -> layers::Result<PathBuf> {
-        Ok(self.mount(id, layers)?)
-    }
-
-    fn changes(&self, id: &str) -> layers::Result<Vec<Change>> {
-        Ok(self.list_changes(id)?)
-    }
-
-    fn diff(&self, id: &str, out: &mut dyn Write) -> layers::Result<()> {
-        Ok(self.pack(id, out)?)
-    }
-
-    fn unmount(&self, id: &str) -> layers::Result<()> {
-        Ok(self.release(id)?)
-    }
-
-    fn remove(&self, id: &str) -> layers::Result<()> {
-        Ok(self.delete(id)?)
-    }
-}
-
-/// The same, but each root file system is for one use and then thrown away;
-/// see [`OverlaySnapshots::mount_volatile`]. For the builder.
-#[derive(Debug, Clone, Copy)]
-pub struct Volatile<'a>(pub &'a OverlaySnapshots);
-
-impl layers::Snapshots for Volatile<'_> {
-    fn prepare(&self, id: &str, layers: &[DiffId]) -> layers::Result<PathBuf> {
-        Ok(self.0.mount_volatile(id, layers)?)
-    }
-
-    fn changes(&self, id: &str) -> layers::Result<Vec<Change>> {
-        self.0.changes(id)
-    }
-
-    fn diff(&self, id: &str, out: &mut dyn Write) -> layers::Result<()> {
-        self.0.diff(id, out)
-    }
-
-    fn unmount(&self, id: &str) -> layers::Result<()> {
-        self.0.unmount(id)
-    }
-
-    fn remove(&self, id: &str) -> layers::Result<()> {
-        self.0.remove(id)
-    }
-}
-
-/// The layers' directories, topmost first, with `init` at the bottom.
-///
-/// A layer may occur twice in an image, the empty one often does, but the
-/// kernel refuses a directory twice (ELOOP). The upper occurrence has all
-/// that the lower one has, so the lower one adds nothing.
-fn lower_names(layers: &[DiffId]) -> Vec<String> {
-    let mut names = Vec::with_capacity(layers.len() + 1);
-    let mut seen = std::collections::HashSet::new();
-    for layer in layers.iter().rev() {
-        if seen.insert(layer) {
-            names.push(format!("{}/diff", layer.hex()));
-        }
-    }
-    names.push(format!("{INIT}/diff"));
-    names
-}
-
-fn layer_of(name: &str) -> String {
-    name.strip_suffix("/diff").unwrap_or(name).to_owned()
-}
-
-/// In the kernel's eyes a directory is missing, in ours a layer.
-fn missing_layer(error: Error, root: &Path) -> Error {
-    match error {
-        Error::Layer { path, source: nix::errno::Errno::ENOENT, .. }
-            if path.starts_with(root) =>
-        {
-            let name = path.strip_prefix(root).unwrap_or(&path);
-            let layer = layer_of(&name.to_string_lossy());
-            Error::MissingLayer { layer, path }
-        }
-        other => other,
-    }
-}
-
-/// `lower` is one line, as Docker writes it: `5f70…/diff:9e1b…/diff`.
-fn read_lower(dir: &Path) -> Result<Option<Vec<String>>, Error> {
-    let path = dir.join(LOWER);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(Error::io("read", &path)(source)),
-    };
-    let names: Vec<String> =
-        text.trim_end().split(':').map(str::to_owned).collect();
-    // A name with `..` in it would make a foreign directory a layer.
-    match names
-        .iter()
-        .find(|name| !name.ends_with("/diff") || name.contains(".."))
-    {
-        None => Ok(Some(names)),
-        Some(odd) => Err(Error::Record { path, what: format!("{odd:?}") }),
-    }
-}
-
-fn write_lower(dir: &Path, names: &[String]) -> Result<(), Error> {
-    let path = dir.join(LOWER);
-    let temporary = dir.join("lower.tmp");
-    fs::write(&temporary, names.join(":"))
-        .and_then(|()| fs::rename(&temporary, &path))
-        .map_err(Error::io("write", &path))
 }
 
 fn make_dir(path: &Path, mode: u32) -> Result<(), Error> {
@@ -430,47 +316,9 @@ fn is_mounted(merged: &Path) -> bool {
     }
 }
 
-/// The files and directories that something is mounted upon in every
-/// container. As the lowest layer they are there when the image lacks them
-/// and hidden when it has its own, and nobody's `diff` shows them.
-fn make_init(root: &Path) -> io::Result<()> {
-    if root.join(INIT).exists() {
-        return Ok(());
-    }
-    let temporary = root.join(format!("{}init", remove::DOOMED));
-    fs::create_dir(&temporary)?;
-    let diff = temporary.join("diff");
-    for dir in ["dev", "proc", "sys", "etc"] {
-        fs::create_dir_all(diff.join(dir))?;
-    }
-    for file in ["etc/hosts", "etc/hostname", "etc/resolv.conf", ".dockerenv"] {
-        fs::write(diff.join(file), "")?;
-    }
-    symlink("/proc/mounts", diff.join("etc/mtab"))?;
-    match fs::rename(&temporary, root.join(INIT)) {
-        // Another process was as quick.
-        Err(_) if root.join(INIT).exists() => fs::remove_dir_all(&temporary),
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn digest(letter: char) -> DiffId {
-        let hex = letter.to_string().repeat(64);
-        format!("sha256:{hex}").parse().unwrap()
-    }
-
-    #[test]
-    fn a_layer_that_occurs_twice_is_stacked_once_at_its_upper_place() {
-        let layers = [digest('a'), digest('b'), digest('a'), digest('c')];
-        let names = lower_names(&layers);
-        let firsts: String =
-            names.iter().map(|name| name.chars().next().unwrap()).collect();
-        assert_eq!(firsts, "cabi");
-    }
 
     #[test]
     fn a_name_that_leads_out_of_the_directory_is_refused() {
@@ -482,13 +330,5 @@ mod tests {
                 "{id:?}"
             );
         }
-    }
-
-    #[test]
-    fn a_record_that_names_a_foreign_directory_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(LOWER), "../../etc/diff").unwrap();
-        let error = read_lower(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("does not list layers"), "{error}");
     }
 }

@@ -1,6 +1,19 @@
 //! What a name means in the layers below, by overlayfs's own rules: the
 //! topmost layer that has it wins, a whiteout ends the search, directories
 //! of the same name merge down to the first opaque one.
+//!
+//! ```text
+//!            layer 3   layer 2   layer 1     seen
+//!   a                  file      file        layer 2's
+//!   b        whiteout  file                  nothing
+//!   d/       dir       dir       dir         all three merged
+//!   e/       dir       opaque    dir         layers 3 and 2 merged
+//!   f        dir       file      dir         layer 3's alone
+//! ```
+//!
+//! The kernel could be asked instead, by mounting the layers without an
+//! upper directory. But `diff` must also work for who may not mount, and
+//! looking up the few names that a container touched costs less.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -34,7 +47,7 @@ impl Below {
         Below { dirs: lowers.to_vec(), xattrs }
     }
 
-    /// Looks one name up.
+    /// Looks one name up, from the top down.
     pub(crate) fn get(&self, name: &OsStr) -> Result<Option<Found>, Error> {
         let mut top: Option<Metadata> = None;
         let mut inside = Vec::new();
@@ -45,6 +58,8 @@ impl Below {
             else {
                 continue;
             };
+            // A file below a directory of the same name is hidden, and with
+            // it whatever lies below the file.
             if is_whiteout(&meta) || top.is_some() && !meta.is_dir() {
                 break;
             }
@@ -62,7 +77,8 @@ impl Below {
         }))
     }
 
-    /// Every name that shows through.
+    /// Every name that shows through. A name in a lower layer may be covered
+    /// by a whiteout above, so each is looked up.
     pub(crate) fn names(&self) -> Result<Vec<OsString>, Error> {
         let mut names = BTreeSet::new();
         for dir in &self.dirs {
@@ -109,7 +125,9 @@ pub(crate) fn is_whiteout(meta: &Metadata) -> bool {
     meta.file_type().is_char_device() && meta.rdev() == 0
 }
 
-/// Whether the layers below do not show through this directory.
+/// Whether the layers below do not show through this directory. The mark is
+/// what is left of `rm -r dir && mkdir dir`: the new directory is empty, and
+/// a whiteout for each name that it hides would be slower for everybody.
 pub(crate) fn is_opaque(dir: &Path, xattrs: Xattrs) -> bool {
     let mut value = [0; 1];
     let length = rustix::fs::lgetxattr(dir, xattrs.opaque(), &mut value[..]);

@@ -208,7 +208,7 @@ fn a_volatile_overlay_can_be_mounted_again_until_the_next_boot() {
 fn a_data_root_with_a_very_long_or_odd_path_works() {
     let Some(bench) = Bench::new("long") else { return };
     for part in [&"d".repeat(200), "a,b:c\\d e"] {
-        let root = bench.root.join(part).join(&"e".repeat(100));
+        let root = bench.root.join(part).join("e".repeat(100));
         let bench = Bench::at(&root);
         let layers = bench.layers(&[&[("a", "1")], &[("b", "1")]]);
         let merged = bench.snapshots.mount("c1", &layers).unwrap();
