@@ -141,9 +141,5 @@ pub fn output(script: &str) -> String {
 
 /// Container tests need root.
 pub fn is_root(test: &str) -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        eprintln!("SKIP: {test}: needs root");
-    }
-    root
+    cli_api::testing::root_or_skip(test)
 }
