@@ -24,7 +24,7 @@ pub(super) const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];
 
 impl Network {
     /// Whether it is there from the beginning and cannot be removed.
-    pub fn is_blank(&self) -> bool {
+    pub fn is_predefined(&self) -> bool {
         PREDEFINED.contains(&self.name.as_str())
     }
 

@@ -240,7 +240,7 @@ impl Networks {
         let network = {
             let mut state = self.state();
             let network = state.find(wanted)?.clone();
-            if network.is_blank() {
+            if network.is_predefined() {
                 return Err(Error::Forbidden(format!(
                     "{} is a pre-defined network and cannot be removed",
                     network.name
