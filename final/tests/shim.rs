@@ -73,11 +73,7 @@ fn run(spec: &Spec) -> Exit {
 }
 
 fn is_root(test: &str) -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        eprintln!("SKIP: {test}: needs root");
-    }
-    root
+    cli_api::testing::root_or_skip(test)
 }
 
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
@@ -277,6 +273,30 @@ fn an_exec_joins_and_its_end_is_not_the_containers() {
     assert_eq!((exit.code, exit.signal), (137, Some(9)));
     let refused = spawn(&spec).unwrap_err().to_string();
     assert_eq!(refused, "the container is not running");
+}
+
+#[test]
+fn a_container_does_not_outlive_its_shim() {
+    if !is_root("shim killed") {
+        return;
+    }
+    let bench = Bench::new();
+    let client = spawn(&bench.spec("sleep 100")).unwrap();
+    client.start().unwrap();
+    let record = client.status().unwrap().record;
+    let shim = nix::unistd::Pid::from_raw(record.shim_pid);
+    nix::sys::signal::kill(shim, nix::sys::signal::Signal::SIGKILL).unwrap();
+    eventually("the container ends, too", || {
+        skiff::shim::start_ticks(record.pid).is_none()
+    });
+    assert!(client.wait().is_err(), "nobody knows how it ended");
+    let World::New { cgroup: Some(cgroup), .. } = bench.spec("").world else {
+        return;
+    };
+    let hierarchy = cgroups::Hierarchy::detect().unwrap();
+    let path = format!("skiff-test/{}", cgroup.name);
+    let group = cgroups::Cgroup::open(&hierarchy, &path).unwrap();
+    eventually("its cgroup can be removed", || group.remove().is_ok());
 }
 
 #[test]

@@ -47,7 +47,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn shim(path: &Path) -> Result<(), Refusal> {
     let began = Instant::now();
-    let spec: Spec = read(path).map_err(refuse)?;
+    let mut spec: Spec = read(path).map_err(refuse)?;
+    // Nobody would read its output or its exit code after us.
+    spec.process.die_with_parent = true;
     go_to_background().map_err(|errno| {
         refuse(format!("the shim cannot leave the daemon: fork: {errno}"))
     })?;
