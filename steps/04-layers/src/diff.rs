@@ -169,10 +169,13 @@ fn differs(new: &Path, meta: &Metadata, old: &Path) -> Result<bool> {
     Ok(stamp(meta) != stamp(&before) || attributes(new)? != attributes(old)?)
 }
 
+/// A link is a file of its own here, never what it points to.
 fn lstat(path: &Path) -> Result<Metadata> {
     fs::symlink_metadata(path).map_err(at("look at", path))
 }
 
+/// read_dir gives the order of the file system's hash, which differs from disk
+/// to disk.
 pub(crate) fn sorted_names(directory: &Path) -> Result<Vec<OsString>> {
     let list = |directory: &Path| -> io::Result<Vec<OsString>> {
         fs::read_dir(directory)?.map(|e| Ok(e?.file_name())).collect()
@@ -191,10 +194,12 @@ pub(crate) struct LayerWriter<'a> {
 }
 
 impl<'a> LayerWriter<'a> {
+    /// Nothing is written yet.
     pub(crate) fn new(out: &'a mut dyn Write, clamp: Option<u64>) -> Self {
         Self { tar: Builder::new(out), clamp, links: HashMap::new() }
     }
 
+    /// Two blocks of zeros end a tar.
     pub(crate) fn finish(mut self) -> Result<()> {
         self.tar.finish().map_err(at("finish", Path::new("the tar")))
     }
@@ -227,6 +232,8 @@ impl<'a> LayerWriter<'a> {
         self.empty(&path.with_file_name(name))
     }
 
+    /// Markers have no owner, mode or time that means anything; fixed values
+    /// keep the bytes the same.
     fn empty(&mut self, path: &Path) -> Result<()> {
         let mut header = Header::new_gnu();
         header.set_entry_type(EntryType::Regular);
@@ -261,6 +268,7 @@ impl<'a> LayerWriter<'a> {
         self.body(source, path, &meta, header).map_err(at("write", source))
     }
 
+    /// Names of users and groups stay empty: they would be this machine's.
     fn header(&self, meta: &Metadata) -> Header {
         let mut header = Header::new_gnu();
         let mtime = meta.mtime().max(0).cast_unsigned();
@@ -272,6 +280,7 @@ impl<'a> LayerWriter<'a> {
         header
     }
 
+    /// The tar crate takes care of names longer than the header's 100 bytes.
     fn body(
         &mut self,
         source: &Path,

@@ -33,6 +33,7 @@ impl Entry {
         }
     }
 
+    /// The merged directory, if it is one: where a comparison goes on.
     pub(crate) fn directory(&self) -> Option<&Directory> {
         match self {
             Self::Leaf(_) => None,

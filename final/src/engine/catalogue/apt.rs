@@ -236,14 +236,21 @@ impl<'a> Apt<'a> {
         args.extend(self.recipe.packages.iter().cloned());
         let there = |name: &&String| candidate(name).is_some();
         args.extend(self.recipe.optional.iter().filter(there).cloned());
-        let files = self.names(&args)?;
-        self.run("apt-get", &args)?;
-        Ok(files.iter().map(|name| self.archives.join(name)).collect())
+        let files = self.files(&args)?;
+        let missing = |(path, size): &(PathBuf, u64)| {
+            fs::metadata(path).map_or(true, |meta| meta.len() != *size)
+        };
+        // With everything here from an earlier time, no network is needed.
+        if files.iter().any(missing) {
+            self.run("apt-get", &args)?;
+        }
+        Ok(files.into_iter().map(|(path, _)| path).collect())
     }
 
-    /// The files that an installation consists of. `--print-uris` leaves out
-    /// what has been fetched before, so it is asked with an empty cache.
-    fn names(&self, args: &[String]) -> Result<Vec<String>> {
+    /// The files that an installation consists of, with their sizes.
+    /// `--print-uris` leaves out what has been fetched before, so it is
+    /// asked with an empty cache.
+    fn files(&self, args: &[String]) -> Result<Vec<(PathBuf, u64)>> {
         let empty = self.here.join(".empty");
         fs::create_dir_all(empty.join("partial"))
             .map_err(io_at("make", &empty))?;
@@ -254,14 +261,16 @@ impl<'a> Apt<'a> {
         with.extend_from_slice(args);
         let out = self.run("apt-get", &with)?;
         let text = String::from_utf8_lossy(&out.stdout).into_owned();
-        Ok(text.lines().filter_map(file_name).map(String::from).collect())
+        let files = text.lines().filter_map(name_and_size);
+        Ok(files.map(|(name, size)| (self.archives.join(name), size)).collect())
     }
 }
 
-/// The second word of `'http://…' bash_5.2_amd64.deb 1491 SHA256:…`.
-fn file_name(line: &str) -> Option<&str> {
-    let name = line.strip_prefix('\'')?.split(' ').nth(1)?;
-    name.ends_with(".deb").then_some(name)
+/// From a line like `'http://…' bash_5.2_amd64.deb 1491 SHA256:…`.
+fn name_and_size(line: &str) -> Option<(&str, u64)> {
+    let mut words = line.strip_prefix('\'')?.split(' ').skip(1);
+    let name = words.next().filter(|name| name.ends_with(".deb"))?;
+    Some((name, words.next()?.parse().ok()?))
 }
 
 /// Puts a package into the context: linked where that works, for it is only
@@ -325,7 +334,7 @@ mod tests {
     fn file_names_are_read_from_apts_list() {
         let line = "'http://m/pool/x_1%3a2_amd64.deb' x_1%3a2_amd64.deb 9 \
                     SHA256:00";
-        assert_eq!(file_name(line), Some("x_1%3a2_amd64.deb"));
-        assert_eq!(file_name("Reading package lists..."), None);
+        assert_eq!(name_and_size(line), Some(("x_1%3a2_amd64.deb", 9)));
+        assert_eq!(name_and_size("Reading package lists..."), None);
     }
 }

@@ -12,13 +12,16 @@ mod recipe;
 pub use apt::AptError;
 pub use recipe::{Recipe, RecipeError, all, find};
 
+use cli_api::state::{read_json, write_json};
 use include_dir::{Dir, include_dir};
 use layers::build::{BuildError, BuildEvent, BuildOptions, Builder};
 use layers::registry::Progress;
+use layers::store::RemoveOptions;
 use layers::{
     ImageId, ImageSource, Platform, Reference, RunStep, Snapshots, Store,
 };
-use std::path::Path;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 /// The recipes, as they are in the source tree.
@@ -27,10 +30,12 @@ static RECIPES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../images");
 /// The label that names the recipe an image was made from.
 pub const LABEL: &str = "skiff.offline-catalogue";
 
-/// Where the catalogue's images have their names, so that a recipe finds the
-/// one it is based on whatever `debian:latest` means on this machine. Not a
-/// host that exists: `.invalid` never does (RFC 2606).
-const PREFIX: &str = "catalogue.invalid";
+/// Which image a recipe has made here, so that a recipe finds the one it is
+/// based on whatever `debian:latest` means on this machine.
+#[derive(Debug, Serialize, Deserialize)]
+struct Made {
+    image: ImageId,
+}
 
 /// Why an image could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +84,45 @@ impl std::fmt::Debug for Kitchen<'_> {
     }
 }
 
+impl Kitchen<'_> {
+    /// Where the catalogue keeps its packages and its memory.
+    fn shelf(&self) -> PathBuf {
+        self.store.root().join("images/catalogue")
+    }
+
+    fn note(&self, recipe: &str) -> PathBuf {
+        self.shelf().join(format!("{recipe}.json"))
+    }
+
+    /// The image that was made before, unless somebody has removed it.
+    fn made(&self, recipe: &str) -> Option<ImageId> {
+        let made: Made = read_json(&self.note(recipe)).ok()?;
+        self.store.image(&made.image).ok().map(|image| image.id)
+    }
+
+    fn remember(
+        &self,
+        recipe: &str,
+        image: &ImageId,
+    ) -> Result<(), CatalogueError> {
+        let path = self.note(recipe);
+        let made = Made { image: image.clone() };
+        write_json(&path, &made).map_err(|error| CatalogueError::Write {
+            path: path.display().to_string(),
+            source: std::io::Error::other(error),
+        })
+    }
+
+    /// Removes an image without a name that nobody has asked for. It has
+    /// just been made, so no container uses it; the build cache keeps its
+    /// layers for the next time.
+    fn put_away(&self, image: &ImageId) -> Result<(), CatalogueError> {
+        let options = RemoveOptions { force: false, parents: false };
+        self.store.remove(image.as_str(), options, &Vec::new)?;
+        Ok(())
+    }
+}
+
 /// One image at a time: two containers that are started at once must not
 /// make the same image twice.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -104,25 +148,21 @@ impl Recipe {
         kitchen: &Kitchen<'_>,
         progress: &mut (dyn FnMut(String) + Send),
     ) -> Result<ImageId, CatalogueError> {
-        let own = format!("{PREFIX}/{}:latest", self.name);
-        if let Ok(image) = kitchen.store.resolve(&own) {
-            return Ok(image.id);
+        if let Some(id) = kitchen.made(&self.name) {
+            return Ok(id);
         }
         let mut options = BuildOptions {
-            tags: vec![own.parse().map_err(layers::Error::from)?],
             network: Some("none".into()),
             labels: self.labels(),
             ..BuildOptions::default()
         };
         let mut base = None;
-        for (arg, other) in [("BASE", &self.base), ("TOOLS", &self.needs)] {
-            let Some(other) = other else { continue };
+        if let Some(other) = &self.base {
             let id = recipe::named(other)?.obtain(kitchen, progress)?;
-            options.args.insert(arg.into(), id.to_string());
-            if arg == "BASE" {
-                base = Some(id);
-            }
+            options.args.insert("BASE".into(), id.to_string());
+            base = Some(id);
         }
+        let tools = self.borrow_tools(kitchen, &mut options, progress)?;
         let context = tempfile::tempdir_in(kitchen.store.scratch())
             .map_err(write_to(kitchen.store.scratch()))?;
         self.extract(context.path())?;
@@ -131,10 +171,29 @@ impl Recipe {
             Some(id) => apt::status_of(kitchen.store, id)?,
             None => String::new(),
         };
-        let cache = kitchen.store.root().join("images/catalogue");
+        let cache = kitchen.shelf();
         apt::fetch(self, &installed, &cache, context.path())?;
-        progress(format!("{}: building the image", self.name));
-        self.cook(kitchen, context.path(), &options, progress)
+        let id = self.cook(kitchen, context.path(), &options, progress)?;
+        kitchen.remember(&self.name, &id)?;
+        if let Some(tools) = tools {
+            kitchen.put_away(&tools)?;
+        }
+        Ok(id)
+    }
+
+    /// The image that is lent to RUN steps; returned if it was made for this
+    /// purpose alone.
+    fn borrow_tools(
+        &self,
+        kitchen: &Kitchen<'_>,
+        options: &mut BuildOptions,
+        progress: &mut (dyn FnMut(String) + Send),
+    ) -> Result<Option<ImageId>, CatalogueError> {
+        let Some(name) = &self.needs else { return Ok(None) };
+        let there = kitchen.made(name).is_some();
+        let id = recipe::named(name)?.obtain(kitchen, progress)?;
+        options.args.insert("TOOLS".into(), id.to_string());
+        Ok(Some(id).filter(|_| !there))
     }
 
     fn cook(
@@ -153,8 +212,7 @@ impl Recipe {
         let mut output = String::new();
         let built = builder.build(context, options, &mut |event| match event {
             BuildEvent::Line(line) if line.starts_with("Step ") => {
-                let words: Vec<&str> = line.split_whitespace().collect();
-                progress(format!("{}: {}", self.name, words.join(" ")));
+                progress(format!("{}: {}", self.name, one_line(&line)));
             }
             BuildEvent::Output(_, bytes) => {
                 output.push_str(&String::from_utf8_lossy(&bytes));
@@ -196,6 +254,17 @@ impl Recipe {
 fn write_to(path: &Path) -> impl FnOnce(std::io::Error) -> CatalogueError {
     let path = path.display().to_string();
     move |source| CatalogueError::Write { path, source }
+}
+
+/// An instruction may be many lines long; its beginning says which it is.
+fn one_line(text: &str) -> String {
+    const WIDTH: usize = 64;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let text = words.join(" ");
+    match text.char_indices().nth(WIDTH) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
 
 fn last_lines(text: &str, count: usize) -> Vec<&str> {

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 /// Whether an ADD source is an address and not a path.
@@ -60,6 +61,8 @@ pub(super) fn download(
     Ok(name.to_owned())
 }
 
+/// Hashes while writing: a checksum is checked against what is on the disk and
+/// not against a second download.
 fn save(body: &mut dyn Read, path: &Path) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut file = File::create(path)?;
@@ -74,6 +77,8 @@ fn save(body: &mut dyn Read, path: &Path) -> io::Result<String> {
     }
 }
 
+/// The server's time of a file is the file's time, so that two builds on two
+/// days give the same layer.
 fn http_time(text: &str) -> Option<SystemTime> {
     let time = jiff::fmt::rfc2822::parse(text).ok()?;
     let seconds = u64::try_from(time.timestamp().as_second()).ok()?;
@@ -89,6 +94,8 @@ pub(super) fn write_fixed(path: &Path, bytes: &[u8]) -> io::Result<()> {
     finish(path, 0o644, SystemTime::UNIX_EPOCH)
 }
 
+/// Mode and time by hand: neither the umask nor the clock may decide about a
+/// layer.
 fn finish(path: &Path, mode: u32, time: SystemTime) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
@@ -98,10 +105,7 @@ fn finish(path: &Path, mode: u32, time: SystemTime) -> io::Result<()> {
 /// Whether a file is a tar, perhaps compressed. An unpacked one is told by
 /// the checksum of its first header, for old tars have no magic number.
 pub(super) fn is_archive(path: &Path) -> Result<bool> {
-    let open = File::open(path).map_err(io_at("open", path))?;
-    let Ok(mut tar) = compress::decoder(BufReader::new(open)) else {
-        return Ok(false);
-    };
+    let mut tar = opened(path)?;
     let mut block = [0; 512];
     if tar.read_exact(&mut block).is_err() {
         return Ok(false);
@@ -115,11 +119,61 @@ pub(super) fn is_archive(path: &Path) -> Result<bool> {
     Ok(header.cksum().is_ok_and(|want| want == sum.sum::<u32>()))
 }
 
+/// Opens a file and takes its compression off. What is rare in images and
+/// common in downloads (xz, bzip2) is left to the program of that name.
+fn opened(path: &Path) -> Result<Box<dyn Read + Send>> {
+    let mut file = File::open(path).map_err(io_at("open", path))?;
+    let mut magic = Vec::new();
+    Read::by_ref(&mut file)
+        .take(6)
+        .read_to_end(&mut magic)
+        .and_then(|_| file.rewind())
+        .map_err(io_at("read", path))?;
+    let program = match magic.as_slice() {
+        b"\xfd7zXZ\0" => "xz",
+        [b'B', b'Z', b'h', ..] => "bzip2",
+        _ => {
+            return compress::decoder(BufReader::new(file))
+                .map_err(io_at("read", path));
+        }
+    };
+    let child = Command::new(program)
+        .args(["--decompress", "--stdout"])
+        .stdin(file)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    let child = child.map_err(|error| crate::Error::Document {
+        what: path.display().to_string(),
+        problem: format!(
+            "it is compressed with {program}, and the program {program} \
+             cannot be run here ({error}): install it, or compress the \
+             archive with gzip or zstd"
+        ),
+    })?;
+    Ok(Box::new(Piped(child)))
+}
+
+/// The output of a program, which ends with the value.
+struct Piped(Child);
+
+impl Read for Piped {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.stdout.as_mut().map_or(Ok(0), |out| out.read(buffer))
+    }
+}
+
+impl Drop for Piped {
+    fn drop(&mut self) {
+        // It has ended, or nobody wants the rest.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Unpacks a tar into an empty directory.
 pub(super) fn unpack(archive: &Path, room: &Path) -> Result<()> {
-    let open = File::open(archive).map_err(io_at("open", archive))?;
-    let tar = compress::decoder(BufReader::new(open))
-        .map_err(io_at("read", archive))?;
+    let tar = opened(archive)?;
     let options = apply::Options::for_this_user();
     apply::apply(room, &mut BufReader::new(tar), &options).map(drop).map_err(
         |source| crate::Error::Tar {

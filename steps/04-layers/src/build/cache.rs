@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+// ANCHOR: inputs
 /// Everything that decides about the result of one step.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Inputs {
@@ -32,6 +33,7 @@ pub(super) struct Inputs {
     /// The files of a COPY: path and fingerprint.
     pub(super) files: Vec<Print>,
 }
+// ANCHOR_END: inputs
 
 /// What came out of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,14 +130,17 @@ impl Cache {
     }
 }
 
+/// In the store's `images`, so that it goes along with a data root.
 fn directory(root: &Path) -> PathBuf {
     root.join("images/build-cache")
 }
 
+/// Any text becomes a file name.
 fn name(text: &str) -> String {
     Digest::of(text.as_bytes()).hex().to_owned()
 }
 
+/// Atomically: a reader sees the old record or the new one.
 fn save<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     write_json(path, value).map_err(|error| crate::Error::Document {
         what: format!("build cache entry {}", path.display()),
@@ -211,10 +216,12 @@ impl Inputs {
     }
 }
 
+/// Twelve digits, as everywhere.
 fn short(id: &str) -> &str {
     id.strip_prefix("sha256:").and_then(|hex| hex.get(..12)).unwrap_or(id)
 }
 
+/// Values are shown: they are no secrets, `docker history` shows them too.
 fn changed_args(
     old: &BTreeMap<String, String>,
     new: &BTreeMap<String, String>,
@@ -234,6 +241,8 @@ fn changed_args(
     found
 }
 
+/// Up to five names of each kind: enough to see that it was the editor's
+/// backup file again.
 fn changed_files(old: &[Print], new: &[Print]) -> Vec<String> {
     let map = |prints: &[Print]| -> BTreeMap<String, String> {
         prints.iter().cloned().collect()

@@ -57,6 +57,8 @@ struct Job<'a> {
 }
 
 impl<'a> Session<'a> {
+    /// Sources first, for their fingerprint decides whether anything has to be
+    /// done at all; the file system of the stage is mounted only if it has.
     pub(super) fn copy_step(
         &mut self,
         state: &mut State,
@@ -81,10 +83,12 @@ impl<'a> Session<'a> {
             // Kept mounted until the files are copied.
             let _other = session.mount_other(&mut job, &failed)?;
             job.carry_out(&mounted.path).map_err(&failed)?;
-            session.commit(&mounted).map(Some)
+            session.commit(&mounted)
         })
     }
 
+    /// Expands the flags and finds the sources. `failed` puts `COPY failed:`
+    /// and the line of the Dockerfile around a message.
     fn job<'j>(
         &mut self,
         state: &State,
@@ -152,6 +156,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Mounts the other stage, if the sources are there, and finds them.
     fn mount_other(
         &self,
         job: &mut Job<'_>,
@@ -168,6 +173,7 @@ impl<'a> Session<'a> {
 }
 
 impl Summary {
+    /// Sources may come from several places; the key is about all of them.
     fn add(&mut self, other: Summary) {
         self.names.extend(other.names);
         self.directories += other.directories;
@@ -270,6 +276,8 @@ impl Job<'_> {
         self.extra(root, &name)
     }
 
+    /// Fetched for every build, as Docker does: whether the file behind a URL
+    /// is still the same cannot be known without asking.
     fn download(&mut self, url: &str) -> std::result::Result<(), String> {
         let checksum = self.copy.checksum.as_deref();
         let root = self.room()?;
@@ -285,6 +293,7 @@ impl Job<'_> {
         Ok(room)
     }
 
+    /// A source that is not in the context: a directory with one file.
     fn extra(
         &mut self,
         root: PathBuf,
@@ -336,6 +345,8 @@ impl Job<'_> {
         format!("/bin/sh -c #(nop) {keyword} {kind}:{hex} in {to} ")
     }
 
+    /// Copies everything. Names of owners can be looked up only now, in the
+    /// image that they belong to.
     fn carry_out(&mut self, rootfs: &Path) -> std::result::Result<(), String> {
         let owner = self.chown.as_deref();
         self.owner =
@@ -361,6 +372,8 @@ impl Job<'_> {
         Ok(())
     }
 
+    /// Docker's table of cases: an archive for ADD, `--parents`, a directory
+    /// (its contents), a file into a directory, a file under another name.
     fn one(
         &self,
         copier: &mut Copier<'_>,
@@ -410,9 +423,9 @@ impl Job<'_> {
         let whole = Found { name: String::new(), path: root.clone() };
         let ignore = Ignore::default();
         let tree = Tree { root, ignore, owners: true };
+        // --chown and --chmod are for what is copied: an archive says itself
+        // whose its files are.
         let mut copier = Copier::new(&tree, &self.exclude);
-        copier.owner = self.owner;
-        copier.mode = self.mode;
         copier.copy(&whole, to)?;
         copier.finish()
     }

@@ -1,8 +1,8 @@
 //! Putting files into a root file system: the work of COPY and ADD.
 //!
 //! Two rules are easy to get wrong. A *directory* named as the source means
-//! its contents, not itself. And what is there already stays: an existing
-//! directory keeps its mode and owner, only missing ones are made.
+//! its contents, not itself. And the destination, if it exists, keeps its
+//! mode and owner, while directories further down take those of the source.
 //!
 //! Times are put back after writing, so that the same sources give the same
 //! layer, byte for byte, whenever they are copied.
@@ -62,7 +62,7 @@ impl<'a> Copier<'a> {
                 true => to.to_owned(),
                 false => to.join(inner),
             };
-            let copied = self.one(&root.join(name), &to, meta);
+            let copied = self.one(&root.join(name), &to, meta, whole);
             copied.map_err(|error| {
                 failure = Some(error);
                 io::Error::from(io::ErrorKind::Other)
@@ -120,7 +120,17 @@ impl<'a> Copier<'a> {
         Ok(())
     }
 
-    fn one(&mut self, from: &Path, to: &Path, meta: &Metadata) -> Result<()> {
+    /// One entry, whatever it is. Its parents are there already, because the
+    /// walk comes by them first.
+    /// `whole` marks the directory that was named as the source: it lends its
+    /// contents and, if the destination exists, nothing else.
+    fn one(
+        &mut self,
+        from: &Path,
+        to: &Path,
+        meta: &Metadata,
+        whole: bool,
+    ) -> Result<()> {
         if let Some(parent) = to.parent() {
             self.make_directory(parent, &stamps(meta))?;
         }
@@ -128,11 +138,12 @@ impl<'a> Copier<'a> {
         if meta.is_dir() {
             match before {
                 None => fs::create_dir(to).map_err(io_at("make", to))?,
-                Some(old) if old.is_dir() => {
+                Some(old) if old.is_dir() && whole => {
                     let known = self.times.entry(to.to_owned());
                     known.or_insert_with(|| stamps(&old));
                     return Ok(());
                 }
+                Some(old) if old.is_dir() => {}
                 Some(_) => return Err(no_directory(to)),
             }
             self.attributes(from, to, meta)?;
@@ -154,6 +165,8 @@ impl<'a> Copier<'a> {
         set_times(to, &stamps(meta))
     }
 
+    /// Owner before mode, both before times: each of these calls changes what
+    /// the one after it sets.
     fn attributes(
         &self,
         from: &Path,
@@ -183,6 +196,8 @@ impl<'a> Copier<'a> {
     }
 }
 
+/// The classic case: the image has `/lib -> usr/lib`, and a COPY of a whole
+/// tree brings a real `/lib`.
 fn no_directory(path: &Path) -> Error {
     Error::Document {
         what: format!("cannot copy to {}", path.display()),
@@ -215,15 +230,18 @@ fn make(from: &Path, to: &Path, meta: &Metadata) -> io::Result<()> {
     Ok(mknodat(CWD, to, kind, mode, meta.rdev())?)
 }
 
+/// Links are copied as links, so nothing here may follow one.
 fn lstat(path: &Path) -> Result<Metadata> {
     fs::symlink_metadata(path).map_err(io_at("look at", path))
 }
 
+/// Modification time for both: reading a file must not change a layer.
 pub(super) fn stamps(meta: &Metadata) -> Timestamps {
     let time = Timespec { tv_sec: meta.mtime(), tv_nsec: meta.mtime_nsec() };
     Timestamps { last_access: time, last_modification: time }
 }
 
+/// On the link itself if it is one.
 fn set_times(path: &Path, times: &Timestamps) -> Result<()> {
     rustix::fs::utimensat(CWD, path, times, AtFlags::SYMLINK_NOFOLLOW)
         .map_err(io::Error::from)

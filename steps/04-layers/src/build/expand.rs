@@ -87,6 +87,8 @@ fn run(
     Ok(out.finish())
 }
 
+/// Collects the result. A word can be there and be empty (`""`), which is not
+/// the same as no word.
 struct Words {
     mode: Mode,
     done: Vec<String>,
@@ -94,6 +96,7 @@ struct Words {
 }
 
 impl Words {
+    /// A character that a blank may end the word at.
     fn plain(&mut self, c: char) {
         if self.mode == Mode::Words && c.is_whitespace() {
             self.done.extend(self.word.take());
@@ -102,6 +105,7 @@ impl Words {
         }
     }
 
+    /// A character that belongs to the word whatever it is.
     fn quoted(&mut self, c: char) {
         self.word.get_or_insert_default().push(c);
     }
@@ -112,6 +116,8 @@ impl Words {
     }
 }
 
+/// The text being read, character by character: the grammar nests
+/// (`${A:-${B}}`), so a regular expression would not do.
 struct Expander<'a> {
     chars: Vec<char>,
     at: usize,
@@ -156,6 +162,7 @@ impl Expander<'_> {
         }
     }
 
+    /// After an escape character outside quotes: the next one is plain.
     fn escaped(&mut self, out: &mut Words) {
         let next = self.peek();
         if out.mode == Mode::Document {
@@ -170,6 +177,7 @@ impl Expander<'_> {
         next.into_iter().for_each(|c| out.quoted(c));
     }
 
+    /// Nothing is special in here, not even the escape character.
     fn single_quoted(&mut self, out: &mut Words) -> Result<(), ExpandError> {
         out.word.get_or_insert_default();
         loop {
@@ -181,6 +189,8 @@ impl Expander<'_> {
         }
     }
 
+    /// Variables count, blanks do not separate, and the escape character is
+    /// one only before what it could protect.
     fn double_quoted(&mut self, out: &mut Words) -> Result<(), ExpandError> {
         out.word.get_or_insert_default();
         loop {
@@ -220,6 +230,8 @@ impl Expander<'_> {
         Ok((self.lookup)(&name).unwrap_or_default())
     }
 
+    /// A variable's name: letters, digits and `_`, or a single digit. An empty
+    /// one means that the `$` was just a `$`.
     fn name(&mut self) -> String {
         let mut name = String::new();
         while let Some(c) = self.peek() {
@@ -269,6 +281,8 @@ impl Expander<'_> {
         }
     }
 
+    /// The modifiers that look at whether the variable is set. `value` is
+    /// already `None` for an empty one where a colon asks for that.
     fn default(
         &mut self,
         modifier: char,
@@ -292,6 +306,7 @@ impl Expander<'_> {
         }
     }
 
+    /// After `${NAME/`: pattern, slash, replacement.
     fn substitute(&mut self, value: &str) -> Result<String, ExpandError> {
         let all = self.peek() == Some('/');
         self.at += usize::from(all);
@@ -321,14 +336,17 @@ impl Expander<'_> {
     }
 }
 
+/// Saves five words in twenty places.
 fn error<T>(message: impl Into<String>) -> Result<T, ExpandError> {
     Err(ExpandError(message.into()))
 }
 
+/// Docker's sentence.
 fn unmatched(what: &str) -> String {
     format!("unexpected end of statement while looking for matching {what}")
 }
 
+/// Docker's sentence as well; bash has more modifiers than Docker.
 fn unsupported(modifier: &str) -> String {
     format!("unsupported modifier ({modifier}) in substitution")
 }

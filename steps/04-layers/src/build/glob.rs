@@ -44,6 +44,8 @@ impl Pattern {
         self.from(0, &text, 0, &mut dead)
     }
 
+    /// Whether the pattern from `token` on fits the text from `at` on. `dead`
+    /// has a slot for each such pair that is known not to.
     fn from(
         &self,
         token: usize,
@@ -79,6 +81,7 @@ impl Pattern {
     }
 }
 
+/// What one token takes when it takes exactly one character.
 impl Token {
     fn takes(&self, c: char) -> bool {
         match self {
@@ -99,6 +102,8 @@ pub(super) fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 
+/// Refuses what Go refuses (`ErrBadPattern`), so that a broken pattern is
+/// found in the build and not in production.
 fn compile(text: &str, directories: bool) -> Result<Pattern, String> {
     let bad = || format!("syntax error in pattern {text:?}");
     let mut tokens = Vec::new();
@@ -124,6 +129,8 @@ fn compile(text: &str, directories: bool) -> Result<Pattern, String> {
     Ok(Pattern(tokens))
 }
 
+/// After `[`; `None` if there is no valid end. A `]` directly after the
+/// opening is a member and not the end.
 fn class(
     chars: &mut std::iter::Peekable<std::str::Chars<'_>>,
 ) -> Option<Token> {

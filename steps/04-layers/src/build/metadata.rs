@@ -103,6 +103,7 @@ pub(super) fn command_line(
     }
 }
 
+/// Expands both sides of every pair: `LABEL "$KEY"=$VALUE` is allowed.
 fn each(
     pairs: &[(String, String)],
     say: impl Fn(&str) -> Result<String, String>,
@@ -110,11 +111,15 @@ fn each(
     pairs.iter().map(|(k, v)| Ok((say(k)?, say(v)?))).collect()
 }
 
+/// Labels are a map: a later one of the same name wins, one of the base image
+/// included.
 fn label(config: &mut ContainerConfig, pairs: &[(String, String)]) -> String {
     config.labels.get_or_insert_default().extend(pairs.iter().cloned());
     format!("LABEL {}", joined(pairs))
 }
 
+/// All pairs of one line were expanded before any of them was set: in `ENV A=1
+/// B=$A`, `B` gets the value that `A` had before.
 fn env(config: &mut ContainerConfig, pairs: &[(String, String)]) -> String {
     let env = config.env.get_or_insert_default();
     for (name, value) in pairs {
@@ -135,6 +140,7 @@ pub(super) fn set_env(env: &mut Vec<String>, name: &str, value: &str) {
     }
 }
 
+/// Here alone a variable may hold several words: `EXPOSE $PORTS`.
 fn expose(
     config: &mut ContainerConfig,
     ports: &[String],
@@ -152,8 +158,10 @@ fn expose(
     Ok(format!("EXPOSE {}", words.join(" ")))
 }
 
-/// `80`, `53/udp`, `8000-8010/tcp`: one key per port.
+/// `80`, `53/udp`, `8000-8010/tcp`: one key per port. Docker accepts what
+/// `-p` accepts and forgets the host's side: `127.0.0.1:8080:80`.
 fn port_range(text: &str) -> Result<Vec<String>, String> {
+    let text = text.rsplit(':').next().unwrap_or(text);
     let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let protocol = protocol.to_ascii_lowercase();
     if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
@@ -169,6 +177,8 @@ fn port_range(text: &str) -> Result<Vec<String>, String> {
     Ok((low..=high).map(|port| format!("{port}/{protocol}")).collect())
 }
 
+/// Only noted. The daemon makes an anonymous volume for each path when a
+/// container is created.
 fn volume(
     config: &mut ContainerConfig,
     paths: &[String],
@@ -184,6 +194,7 @@ fn volume(
     Ok(format!("VOLUME [{}]", paths.join(" ")))
 }
 
+/// A wrong name would be noticed only when a container does not stop.
 fn stop_signal(
     config: &mut ContainerConfig,
     signal: &str,
@@ -198,12 +209,14 @@ fn stop_signal(
     Ok(format!("STOPSIGNAL {signal}"))
 }
 
+/// Real-time signals are counted from both ends (signal(7)): RTMIN+3.
 fn is_signal(name: &str) -> bool {
     name.starts_with("RTMIN")
         || name.starts_with("RTMAX")
         || format!("SIG{name}").parse::<nix::sys::signal::Signal>().is_ok()
 }
 
+/// NONE is kept as a check, so that it overrides the base image's.
 fn healthcheck(config: &mut ContainerConfig, check: &Health) -> String {
     let found = match check {
         Health::None => Healthcheck {
@@ -258,6 +271,7 @@ pub(super) fn go_list(words: &[String]) -> String {
     format!("[{}]", quoted.join(" "))
 }
 
+/// As Docker writes them into the history.
 fn joined(pairs: &[(String, String)]) -> String {
     let pairs = pairs.iter().map(|(name, value)| format!("{name}={value}"));
     pairs.collect::<Vec<_>>().join(" ")

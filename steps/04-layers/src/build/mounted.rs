@@ -6,7 +6,7 @@ use super::dockerfile::Instruction;
 use super::options::BuildError;
 use super::plan::{Origin, origin};
 use super::session::Session;
-use crate::{DiffId, Layer};
+use crate::{DiffId, Digest, Layer};
 use std::path::PathBuf;
 
 type Result<T> = std::result::Result<T, BuildError>;
@@ -36,8 +36,12 @@ impl<'a> Session<'a> {
         Ok(Mounted { snapshots, id, path })
     }
 
-    /// Turns what changed in a mounted root file system into a layer.
-    pub(super) fn commit(&self, mounted: &Mounted<'_>) -> Result<Layer> {
+    /// Turns what changed in a mounted root file system into a layer; `None`
+    /// when nothing did. Docker leaves such a layer out as well.
+    pub(super) fn commit(
+        &self,
+        mounted: &Mounted<'_>,
+    ) -> Result<Option<Layer>> {
         let (reader, writer) = std::io::pipe().map_err(|error| {
             crate::error::io_at("make a pipe for", &mounted.path)(error)
         })?;
@@ -60,7 +64,10 @@ impl<'a> Session<'a> {
                 Ok(written) => written?,
                 Err(panic) => std::panic::resume_unwind(panic),
             }
-            Ok(layer?)
+            let layer = layer?;
+            // A tar without entries is two blocks of zeros.
+            let nothing = Digest::of(&[0; 1024]);
+            Ok(Some(layer).filter(|layer| layer.diff_id.0 != nothing))
         })
     }
 

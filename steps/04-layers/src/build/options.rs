@@ -126,6 +126,7 @@ impl BuildError {
     }
 }
 
+/// The line of the Dockerfile, under the sentence.
 fn quoted(excerpt: Option<&Excerpt>) -> String {
     excerpt.map(|at| format!("\n{at}")).unwrap_or_default()
 }

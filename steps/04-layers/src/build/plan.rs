@@ -75,6 +75,8 @@ impl Plan {
     }
 }
 
+/// An earlier stage's name hides an image of the same name, as in Docker:
+/// `FROM debian AS debian` is a common trick.
 fn base(
     stage: &Stage,
     earlier: &[Stage],
@@ -101,6 +103,7 @@ fn base(
     Ok((base, platform.filter(|text| !text.is_empty())))
 }
 
+/// The last stage of this name, or the one of this number.
 fn stage_of(name: &str, stages: &[Stage]) -> Option<usize> {
     let lower = name.to_lowercase();
     let by_name = |s: &Stage| s.from.name.as_deref() == Some(&lower);

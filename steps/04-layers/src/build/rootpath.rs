@@ -44,6 +44,8 @@ pub(super) fn resolve(root: &Path, path: &Path) -> io::Result<PathBuf> {
     Ok(root.join(found))
 }
 
+/// Names and `..` only. Resolving `..` by hand, after links, is what makes it
+/// safe: `link/..` is the parent of the link's target.
 fn components(path: &Path) -> VecDeque<OsString> {
     let name = |part| match part {
         Component::Normal(name) => Some(name.to_owned()),

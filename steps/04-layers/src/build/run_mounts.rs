@@ -13,9 +13,12 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
+/// What this module's functions return.
 type Result<T> = std::result::Result<T, BuildError>;
 
 /// Mounts ready for use, and what must live until the step has ended.
+/// Dropping it unmounts, deletes and unlocks, in that order: fields are
+/// dropped in the order in which they are written here.
 #[derive(Default)]
 pub(super) struct Lent<'a> {
     pub(super) mounts: Vec<RunMount>,
@@ -77,6 +80,7 @@ impl<'a> Session<'a> {
         Ok(lent)
     }
 
+    /// By kind.
     fn lend_one(
         &mut self,
         lent: &mut Lent<'a>,
@@ -160,6 +164,8 @@ impl<'a> Session<'a> {
         Ok(to)
     }
 
+    /// Copies with the rules of the tree that `path` is in: the context has
+    /// its ignored files, a stage has owners.
     fn copy_into(&self, path: &Path, to: &Path, owners: bool) -> Result<()> {
         let context = path.starts_with(&self.context.root);
         let tree = match context {
@@ -178,6 +184,7 @@ impl<'a> Session<'a> {
         Ok(copier.finish()?)
     }
 
+    /// A directory that goes with the step.
     fn room(&self, lent: &mut Lent<'a>, at: &Path) -> Result<PathBuf> {
         let room = tempfile::tempdir_in(at)
             .map_err(io_at("make a directory in", at))?;
@@ -186,6 +193,9 @@ impl<'a> Session<'a> {
         Ok(path)
     }
 
+    /// `shared` and `locked` are flock(2) in its two forms, so builds of
+    /// several processes respect each other; `private` is a lock that is not
+    /// waited for. A new cache is made under the lock.
     fn cache_directory(
         &mut self,
         lent: &mut Lent<'a>,
@@ -227,6 +237,8 @@ impl<'a> Session<'a> {
         Ok(path)
     }
 
+    /// A secret is no input of the step: a new token must not run a download
+    /// again that has already succeeded.
     fn secret(
         &mut self,
         lent: &mut Lent<'a>,
@@ -274,6 +286,7 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The agent's socket is mounted, the keys stay where they are.
     fn agent(
         &self,
         lent: &mut Lent<'a>,
@@ -299,6 +312,7 @@ impl<'a> Session<'a> {
 }
 
 impl Lent<'_> {
+    /// One more mount of a path on this machine.
     pub(super) fn bind(
         &mut self,
         target: String,
@@ -318,6 +332,7 @@ fn missing(required: bool, message: String, at: &Instruction) -> Result<()> {
     }
 }
 
+/// Owner first: chown(2) clears bits of the mode.
 fn own(path: &Path, mode: u32, uid: u32, gid: u32) -> Result<()> {
     chown(path, Some(uid), Some(gid)).map_err(io_at("chown", path))?;
     fs::set_permissions(path, Permissions::from_mode(mode))

@@ -14,11 +14,8 @@ use rustix::fs::{AtFlags, CWD, Timestamps};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// What this module's functions return.
 type Result<T> = std::result::Result<T, BuildError>;
-
-/// What a container gets when its image sets no PATH.
-const PATH: &str =
-    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What a container mounts over, besides the mounts of the RUN itself. Not
 /// `/proc`, `/sys` and `/dev`: empty directories belong there in any image.
@@ -26,6 +23,11 @@ const MOUNT_POINTS: [&str; 3] =
     ["/etc/resolv.conf", "/etc/hosts", "/etc/hostname"];
 
 impl<'a> Session<'a> {
+    /// What decides about the result: the command, the ARGs it sees, the
+    /// flags, and the files lent to it. The environment is in the parent's key
+    /// already. The network is not: what a RUN downloads is assumed to be the
+    /// same, which is the one lie of every layer cache; `--no-cache` is the
+    /// way out.
     pub(super) fn run_step(
         &mut self,
         state: &mut State,
@@ -44,17 +46,19 @@ impl<'a> Session<'a> {
             ..Inputs::default()
         };
         self.step_through(state, inputs, &by, instruction, |session, state| {
-            session.execute(state, run, argv, instruction).map(Some)
+            session.execute(state, run, argv, instruction)
         })
     }
 
+    /// A failed command leaves nothing: its file system is dropped with
+    /// `mounted`.
     fn execute(
         &mut self,
         state: &State,
         run: &Run,
         argv: Vec<String>,
         instruction: &Instruction,
-    ) -> Result<Layer> {
+    ) -> Result<Option<Layer>> {
         let mounted = self.mount(&state.image.rootfs.diff_ids)?;
         let mut lent = self.lend(&run.mounts, instruction)?;
         let mut request = self.request(state, run, argv);
@@ -92,6 +96,8 @@ impl<'a> Session<'a> {
         Ok(self.builder.runner.run(rootfs, request, &mut tell)?)
     }
 
+    /// An ENV hides an ARG of the same name, and both hide a proxy that was
+    /// only passed through.
     fn request(
         &self,
         state: &State,
@@ -103,9 +109,6 @@ impl<'a> Session<'a> {
         for line in state.scope.run_args().iter().chain(env(&state.image)) {
             let (name, value) = line.split_once('=').unwrap_or((line, ""));
             set_env(&mut vars, name, value);
-        }
-        if !vars.iter().any(|line| line.starts_with("PATH=")) {
-            set_env(&mut vars, "PATH", PATH);
         }
         let network = run.network.clone().or(self.options.network.clone());
         RunRequest {
@@ -174,11 +177,12 @@ impl<'a> Session<'a> {
                 return Ok(None);
             }
             fs::create_dir_all(&real).map_err(io_at("make", &real))?;
-            session.commit(&mounted).map(Some)
+            session.commit(&mounted)
         })
     }
 }
 
+/// Either form as arguments, by this image's SHELL.
 fn argv(state: &State, run: &Run) -> Vec<String> {
     command_line(&state.image.config, &run.command)
 }
@@ -205,6 +209,8 @@ struct MountPoints {
 }
 
 impl MountPoints {
+    /// Before the command: what is missing now and appears until the end was
+    /// either made as a mount point or by the command itself.
     fn note(rootfs: &Path, request: &RunRequest) -> Result<Self> {
         let (mut missing, mut times) = (Vec::new(), Vec::new());
         let targets = request.mounts.iter().map(|m| m.target.as_str());

@@ -33,6 +33,7 @@ pub(super) struct Scope {
 }
 
 impl Scope {
+    /// Nothing is set in the beginning; a stage starts from scratch.
     pub(super) fn new(escape: char) -> Self {
         let (args, env) = (BTreeMap::new(), BTreeMap::new());
         Self { escape, args, env }
@@ -83,6 +84,7 @@ pub(super) struct BuildArgs {
 }
 
 impl BuildArgs {
+    /// Nothing has been used yet.
     pub(super) fn new(given: &BTreeMap<String, String>) -> Self {
         Self { given: given.clone(), used: BTreeSet::new() }
     }

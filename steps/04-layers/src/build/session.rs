@@ -14,6 +14,11 @@ use crate::{Digest, ImageConfig, ImageId, Lease, Platform};
 
 type Result<T> = std::result::Result<T, BuildError>;
 
+/// What an image gets that says nothing about it. Docker writes it into the
+/// config, so that `ENV PATH=$PATH:/opt/bin` works on any base.
+const PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Where events go.
 pub(super) type Events<'a> = &'a mut (dyn FnMut(BuildEvent) + Send);
 
@@ -57,6 +62,9 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
+    /// Everything that can be wrong before the first step is found here: a
+    /// Dockerfile whose last stage names a stage that does not exist should
+    /// not first compile for ten minutes.
     pub(super) fn new(
         builder: &'a Builder<'a>,
         options: &'a BuildOptions,
@@ -112,6 +120,8 @@ impl<'a> Session<'a> {
         self.store(&state)
     }
 
+    /// A build that failed half-way has no inputs for the steps it did not
+    /// reach; those of the build before it still tell what changed.
     fn merged_trace(&self, failed: bool) -> Trace {
         let mut trace = match failed {
             true => self.last.clone(),
@@ -121,6 +131,7 @@ impl<'a> Session<'a> {
         trace
     }
 
+    /// FROM gives a state, each instruction turns it into the next.
     fn build_stage(&mut self, index: usize) -> Result<State> {
         let stage = &self.file.stages[index];
         self.announce(&stage.head);
@@ -141,6 +152,8 @@ impl<'a> Session<'a> {
         Ok(state)
     }
 
+    /// The state of the other stage goes on as if the file had not been
+    /// interrupted; only the ARGs end with their stage.
     fn on_stage(&mut self, below: usize) -> State {
         // Stages are built in the plan's order, so `below` is done.
         let Some(mut state) = self.done[below].clone() else { unreachable!() };
@@ -151,6 +164,7 @@ impl<'a> Session<'a> {
         state
     }
 
+    /// Docker prints an arrow that points to nothing here.
     fn on_scratch(&mut self) -> State {
         self.base = None;
         let platform = self.platform();
@@ -164,6 +178,8 @@ impl<'a> Session<'a> {
         self.start(image, inputs)
     }
 
+    /// The key begins with the image's ID and not with its name: what
+    /// `debian:12` means changes, and then everything has to run again.
     fn on_image(
         &mut self,
         name: &str,
@@ -192,7 +208,12 @@ impl<'a> Session<'a> {
         Ok(state)
     }
 
-    fn start(&mut self, image: ImageConfig, inputs: Inputs) -> State {
+    /// Common to all kinds of FROM.
+    fn start(&mut self, mut image: ImageConfig, inputs: Inputs) -> State {
+        let vars = image.config.env.get_or_insert_default();
+        if !vars.iter().any(|line| line.starts_with("PATH=")) {
+            vars.push(format!("PATH={PATH}"));
+        }
         let mut scope = Scope::new(self.file.directives.escape);
         scope.see_env(env(&image));
         let key = inputs.key();
@@ -202,6 +223,8 @@ impl<'a> Session<'a> {
         State { image, key, scope, cmd_set: false }
     }
 
+    /// FROM is looked up, not carried out; it "hits" when it found what it
+    /// found the last time.
     fn report_base(&self, inputs: &Inputs) -> CacheReport {
         let last = self.last.get(&self.place());
         let hit = last.is_some_and(|last| last == inputs);
@@ -256,6 +279,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Three kinds: those that change files, those that change which variables
+    /// there are, and those that only edit the config.
     fn instruction(
         &mut self,
         state: &mut State,
@@ -308,6 +333,10 @@ impl<'a> Session<'a> {
         self.step_through(state, inputs, &by, instruction, |_, _| Ok(None))
     }
 
+    /// A value comes from the command line, else from the default, else from
+    /// a global ARG of the same name; a name without any stays unset. The
+    /// values belong to the keys of the RUNs that see them and not to this
+    /// step's: an ARG that nobody uses should cost nothing.
     fn arg(
         &mut self,
         state: &mut State,
@@ -356,6 +385,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// A mistyped `--build-arg` is otherwise without any effect, and nobody
+    /// notices.
     fn warn_of_unused(&mut self) {
         let unused = self.args.unused();
         if !unused.is_empty() {
@@ -367,7 +398,14 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Only now does an image exist. Until here nothing but the lease held the
+    /// layers, so a build that fails leaves no image behind.
     fn store(&mut self, state: &State) -> Result<ImageId> {
+        if state.image.history.is_empty() {
+            let message = "No image was generated. Is your Dockerfile empty?";
+            let excerpt = None;
+            return Err(BuildError::Step { message: message.into(), excerpt });
+        }
         let bytes = state.image.to_bytes();
         let store = self.builder.store;
         let parent = self.base.clone();
@@ -394,18 +432,22 @@ impl<'a> Session<'a> {
         fixed.unwrap_or_else(jiff::Timestamp::now).to_string()
     }
 
+    /// What is being built for; an image made from scratch says so.
     pub(super) fn platform(&self) -> Platform {
         self.options.platform.clone().unwrap_or_else(Platform::host)
     }
 
+    /// A line of Docker's classic output.
     pub(super) fn line(&mut self, text: impl Into<String>) {
         (self.events)(BuildEvent::Line(text.into()));
     }
 
+    /// `Step 3/7 : COPY . .`
     fn announce(&mut self, instruction: &Instruction) {
         self.step_to(&instruction.text);
     }
 
+    /// Triggers and labels are steps without a line in the file.
     fn step_to(&mut self, text: &str) {
         self.step += 1;
         let labels = usize::from(!self.options.labels.is_empty());
@@ -414,6 +456,8 @@ impl<'a> Session<'a> {
         self.line(format!("Step {step}/{total} : {text}\n"));
     }
 
+    /// The ID that an image would have if the file ended here: Docker really
+    /// makes these images, we only name them.
     fn arrow(&mut self, state: &State) {
         let id = Digest::of(&state.image.to_bytes());
         self.line(format!(" ---> {}\n", id.short()));
@@ -468,6 +512,7 @@ pub(super) fn say(
         .map_err(|error| BuildError::step(error.to_string(), &at.excerpt))
 }
 
+/// The image's environment, `NAME=value` each.
 pub(super) fn env(image: &ImageConfig) -> &[String] {
     image.config.env.as_deref().unwrap_or_default()
 }

@@ -51,6 +51,8 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Finds an earlier result, or says why there is none. A record whose
+    /// layer is gone is as good as none, but deserves its own reason.
     fn look_up(
         &self,
         state: &State,
@@ -83,7 +85,11 @@ impl Session<'_> {
     /// `--cache-from`: an image whose history begins like ours and goes on
     /// with this very step. COPY's history lines hold the fingerprint of
     /// the files, so equal lines mean equal results.
-    fn images_as_cache(&self, state: &State, created_by: &str) -> Option<Record> {
+    fn images_as_cache(
+        &self,
+        state: &State,
+        created_by: &str,
+    ) -> Option<Record> {
         let ours = &state.image;
         let said = |h: &History| h.created_by.clone();
         let mine: Vec<_> = ours.history.iter().map(said).collect();
@@ -116,6 +122,7 @@ impl Session<'_> {
         })
     }
 
+    /// For `build --explain`.
     fn report(&mut self, at: &Instruction, hit: bool, reason: String) {
         let instruction = at.text.clone();
         let step = self.step;

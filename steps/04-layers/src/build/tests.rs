@@ -554,3 +554,52 @@ fn entrypoint_resets_an_inherited_cmd_but_not_its_own() {
     bench.options.tags.clear();
     assert_eq!(bench.build().config.config.cmd, None);
 }
+
+#[test]
+fn a_step_that_changes_no_file_makes_no_layer() {
+    let text = "FROM scratch\nRUN true\nWORKDIR /\n";
+    let mut bench = Bench::new(&[("Dockerfile", text)]);
+    let image = bench.build();
+    assert_eq!(image.layers(), []);
+    assert!(image.config.history.iter().all(|line| line.empty_layer));
+    bench.write("Dockerfile", "FROM scratch\n");
+    assert!(bench.error().contains("No image was generated"));
+}
+
+#[test]
+fn a_destination_keeps_its_mode_and_what_is_below_takes_the_sources() {
+    let mut bench = Bench::new(&[
+        (
+            "Dockerfile",
+            "FROM scratch\nRUN mkdir -p t/sub; chmod 700 t t/sub; chown 5:5 t t/sub\n\
+             COPY dir /t/\n",
+        ),
+        ("dir/sub/x", ""),
+    ]);
+    shell(&format!("chmod -R u=rwX,go=rX {:?}", bench.context));
+    let image = bench.build();
+    let tree = bench.tree(&image);
+    assert!(tree.contains("drwx------ 5:5 ./t\n"), "{tree}");
+    assert!(tree.contains("drwxr-xr-x 0:0 ./t/sub\n"), "{tree}");
+}
+
+#[test]
+fn xz_and_bzip2_are_left_to_their_programs() {
+    for program in ["xz", "bzip2"] {
+        if Process::new(program).arg("--version").output().is_err() {
+            println!("SKIP: xz_and_bzip2_are_left: no {program} here");
+            return;
+        }
+    }
+    let text = "FROM scratch\nADD b.tar.xz c.tar.bz2 /more/\n";
+    let mut bench = Bench::new(&[("Dockerfile", text), ("src/file", "x")]);
+    let context = bench.context.clone();
+    shell(&format!(
+        "cd {context:?}; tar -c src | xz > b.tar.xz
+         tar -c Dockerfile | bzip2 > c.tar.bz2"
+    ));
+    let image = bench.build();
+    let tree = bench.tree(&image);
+    assert!(tree.contains("./more/src/file"), "{tree}");
+    assert!(tree.contains("./more/Dockerfile"), "{tree}");
+}

@@ -69,6 +69,8 @@ impl Tree {
         }
     }
 
+    /// Goes as deep as the pattern has components, and no deeper: `*` never
+    /// crosses a directory.
     fn matching(
         &self,
         directory: &str,
@@ -131,6 +133,7 @@ impl Tree {
         self.walk_name(&name, visit).map(drop)
     }
 
+    /// An excluded directory is shown only if something in it is not.
     fn walk_name(
         &self,
         name: &str,
@@ -178,6 +181,8 @@ impl Tree {
         Ok(prints)
     }
 
+    /// What makes a file another file. Not its times: a fresh checkout has new
+    /// ones.
     fn print(&self, path: &Path, meta: &Metadata) -> io::Result<String> {
         let mut hash = Sha256::new();
         hash.update(meta.mode().to_le_bytes());

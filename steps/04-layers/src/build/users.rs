@@ -43,17 +43,20 @@ pub(super) fn owner(root: &Path, text: &str) -> Result<(u32, u32), String> {
     Ok((uid, gid))
 }
 
+/// A file of `:`-separated columns; an image without one has no names.
 fn table(root: &Path, file: &str) -> Vec<Vec<String>> {
     let path = resolve(root, Path::new(file));
     let text = path.and_then(fs::read_to_string).unwrap_or_default();
     text.lines().map(|l| l.split(':').map(String::from).collect()).collect()
 }
 
+/// The row of a name. An empty name finds nothing, also in a broken file.
 fn find<'a>(table: &'a [Vec<String>], name: &str) -> Option<&'a [String]> {
     let row = table.iter().find(|row| row[0] == name && !name.is_empty());
     row.map(Vec::as_slice)
 }
 
+/// A column as a number.
 fn number(row: Option<&[String]>, column: usize) -> Option<u32> {
     row?.get(column)?.parse().ok()
 }

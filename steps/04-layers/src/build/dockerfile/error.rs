@@ -44,6 +44,8 @@ pub struct SyntaxError {
     pub excerpt: Option<Excerpt>,
 }
 
+/// Docker's sentence first, on one line: that is what scripts look for and
+/// what other clients show. The excerpt follows.
 impl fmt::Display for SyntaxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.excerpt {

@@ -5,9 +5,13 @@ use super::instruction::{CommandLine, Health};
 use super::parse::Line;
 use super::words;
 
+/// Docker's names; each but the last is a duration.
 const FLAGS: [&str; 5] =
     ["interval", "timeout", "start-period", "start-interval", "retries"];
 
+/// `HEALTHCHECK NONE` and `HEALTHCHECK CMD …` share the instruction's word and
+/// nothing else: the one forgets what the base image checks, the other
+/// replaces it.
 pub(super) fn parse(line: &Line<'_>) -> Result<Health, SyntaxError> {
     line.known_flags(&FLAGS)?;
     let text = line.text();
@@ -26,8 +30,12 @@ pub(super) fn parse(line: &Line<'_>) -> Result<Health, SyntaxError> {
     }
 }
 
+/// The two forms of the command differ later: a shell line becomes `CMD-
+/// SHELL`, because only the daemon that runs the check knows the image's
+/// shell.
 fn check(line: &Line<'_>, command: &str) -> Result<Health, SyntaxError> {
-    let command = match words::json_list(command) {
+    let list = words::json_list(command).map_err(|m| line.error(m))?;
+    let command = match list {
         Some(list) => CommandLine::Exec(list),
         None => CommandLine::Shell(command.to_owned()),
     };
@@ -54,6 +62,8 @@ fn check(line: &Line<'_>, command: &str) -> Result<Health, SyntaxError> {
     })
 }
 
+/// Docker refuses anything below a millisecond: a check that often would be a
+/// load of its own. Zero stands for "not given".
 fn duration(line: &Line<'_>, name: &str) -> Result<i64, SyntaxError> {
     let Some(text) = line.flag(name)? else { return Ok(0) };
     let Some(nanos) = go_duration(&text) else {

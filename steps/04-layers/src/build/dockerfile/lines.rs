@@ -139,6 +139,8 @@ fn directives(source: &Source) -> Result<(Directives, usize), SyntaxError> {
     Ok((found, source.len()))
 }
 
+/// `# name=value`, and nothing else on the line. A comment that happens to
+/// hold a `=` after several words is not taken for one.
 fn directive(line: &str) -> Option<(String, String)> {
     let rest = line.trim_start().strip_prefix('#')?;
     let (name, value) = rest.split_once('=')?;
@@ -148,6 +150,7 @@ fn directive(line: &str) -> Option<(String, String)> {
         .then(|| (name.to_ascii_lowercase(), value.to_owned()))
 }
 
+/// An error about a line that no instruction has come from.
 pub(super) fn whole_line(
     source: &Source,
     index: usize,
@@ -199,6 +202,8 @@ fn continued(line: &str, escape: char) -> Option<&str> {
     (!body.ends_with(escape)).then_some(body)
 }
 
+/// A `#` counts only at the beginning of a line: elsewhere it belongs to the
+/// shell command.
 fn is_comment_or_blank(line: &str) -> bool {
     let line = line.trim_start();
     line.is_empty() || line.starts_with('#')

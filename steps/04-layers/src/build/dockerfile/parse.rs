@@ -10,8 +10,10 @@ use super::run_mount::RunMount;
 use super::words::{self, Flag};
 use std::ops::Range;
 
+/// Every parser here either has its piece or knows where it went wrong.
 type Parsed<T> = Result<T, SyntaxError>;
 
+/// All of Docker's instructions, for the hint after a typing mistake.
 const KEYWORDS: [&str; 18] = [
     "ADD",
     "ARG",
@@ -60,13 +62,15 @@ pub(super) fn instruction(
 }
 
 impl Line<'_> {
+    /// The table of the language. Keywords are not case sensitive; they have
+    /// been made upper case before.
     fn command(&self) -> Parsed<Command> {
         Ok(match self.keyword.as_str() {
             "FROM" => Command::From(self.from()?),
             "RUN" => Command::Run(self.run()?),
-            "CMD" => Command::Cmd(self.no_flags()?.command_line()),
+            "CMD" => Command::Cmd(self.no_flags()?.command_line()?),
             "ENTRYPOINT" => {
-                Command::Entrypoint(self.no_flags()?.command_line())
+                Command::Entrypoint(self.no_flags()?.command_line()?)
             }
             "LABEL" => Command::Label(self.no_flags()?.pairs()?),
             "ENV" => Command::Env(self.no_flags()?.pairs()?),
@@ -95,6 +99,8 @@ impl Line<'_> {
         self.logical.error(at, message)
     }
 
+    /// A word that is one letter off gets a hint; a word that is farther off
+    /// is left alone, for a wrong hint is worse than none.
     fn unknown(&self, word: &str) -> SyntaxError {
         let near = KEYWORDS.iter().find(|known| is_typo(word, known));
         let hint = near.map(|known| format!(" (did you mean {known}?)"));
@@ -103,6 +109,7 @@ impl Line<'_> {
         self.logical.error(self.logical.keyword(), message)
     }
 
+    /// The arguments as one text, without the flags.
     pub(super) fn text(&self) -> &str {
         &self.logical.text[self.rest.clone()]
     }
@@ -144,6 +151,8 @@ impl Line<'_> {
         self.logical.error(at, message)
     }
 
+    /// A flag's value, `None` when the flag is not there. `--chown` without a
+    /// value is a mistake and not an empty value.
     pub(super) fn flag(&self, name: &str) -> Parsed<Option<String>> {
         let Some(flag) = self.flags.iter().find(|f| f.name == name) else {
             return Ok(None);
@@ -154,6 +163,7 @@ impl Line<'_> {
         })
     }
 
+    /// `--link` and `--link=true` are the same.
     fn bool_flag(&self, name: &str) -> Parsed<Option<bool>> {
         let Some(flag) = self.flags.iter().find(|f| f.name == name) else {
             return Ok(None);
@@ -170,6 +180,7 @@ impl Line<'_> {
         }
     }
 
+    /// A stage's name is compared in lower case ever after, so it is kept so.
     fn from(&self) -> Parsed<From> {
         self.known_flags(&["platform"])?;
         let words = words::plain_words(&self.logical.text, self.rest.clone());
@@ -197,13 +208,20 @@ impl Line<'_> {
     }
 
     /// The JSON form, or the line for the shell.
-    pub(super) fn command_line(&self) -> CommandLine {
-        match words::json_list(self.text()) {
+    pub(super) fn command_line(&self) -> Parsed<CommandLine> {
+        Ok(match self.json()? {
             Some(list) => CommandLine::Exec(list),
             None => CommandLine::Shell(self.text().to_owned()),
-        }
+        })
     }
 
+    /// The arguments as a JSON list, if they are one.
+    fn json(&self) -> Parsed<Option<Vec<String>>> {
+        words::json_list(self.text()).map_err(|message| self.error(message))
+    }
+
+    /// The flags of RUN are BuildKit's. Which of their values make sense
+    /// together is known only when the step runs.
     fn run(&self) -> Parsed<Run> {
         self.known_flags(&["mount", "network", "security"])?;
         let mut mounts = Vec::new();
@@ -219,10 +237,11 @@ impl Line<'_> {
         }
         let network = self.choice("network", &["default", "none", "host"])?;
         let security = self.choice("security", &["sandbox", "insecure"])?;
-        let (command, script) = self.run_command();
+        let (command, script) = self.run_command()?;
         Ok(Run { command, mounts, network, security, script })
     }
 
+    /// A flag that takes one of a few words.
     fn choice(&self, name: &str, known: &[&str]) -> Parsed<Option<String>> {
         let value = self.flag(name)?;
         match &value {
@@ -236,10 +255,10 @@ impl Line<'_> {
 
     /// `RUN <<EOF` alone is a script of its own; `RUN cat <<EOF >/x` is a
     /// shell line whose documents the shell itself must see again.
-    fn run_command(&self) -> (CommandLine, Option<super::Heredoc>) {
+    fn run_command(&self) -> Parsed<(CommandLine, Option<super::Heredoc>)> {
         let docs = &self.logical.heredocs;
-        match docs.as_slice() {
-            [] => (self.command_line(), None),
+        Ok(match docs.as_slice() {
+            [] => (self.command_line()?, None),
             [only] if only.at == self.rest => {
                 (CommandLine::Shell(only.content.clone()), Some(only.clone()))
             }
@@ -252,14 +271,17 @@ impl Line<'_> {
                 }
                 (CommandLine::Shell(script), None)
             }
-        }
+        })
     }
 
+    /// The pairs of ENV and LABEL keep their quotes: a `$` inside single
+    /// quotes is no variable, and only the expansion can tell.
     fn pairs(&self) -> Parsed<Vec<(String, String)>> {
         let at = self.rest.clone();
         words::pairs(self.logical, at, self.escape, &self.keyword)
     }
 
+    /// At least one word; EXPOSE without a port is surely a mistake.
     fn list(&self) -> Parsed<Vec<String>> {
         let at = self.rest.clone();
         let words = words::plain_words(&self.logical.text, at);
@@ -271,6 +293,7 @@ impl Line<'_> {
         Ok(words.into_iter().map(|word| word.text).collect())
     }
 
+    /// One argument that may hold blanks.
     fn single(&self) -> Parsed<String> {
         self.no_flags()?;
         let blank = self.text().contains(char::is_whitespace);
@@ -283,6 +306,8 @@ impl Line<'_> {
         Ok(self.text().to_owned())
     }
 
+    /// COPY and ADD share most flags; what one has alone would be silently
+    /// without effect on the other, and is refused there.
     fn copy(&self) -> Parsed<Copy> {
         let both = ["chown", "chmod", "link", "exclude"];
         let own: &[&str] = match self.keyword.as_str() {
@@ -315,21 +340,22 @@ impl Line<'_> {
         })
     }
 
+    /// The last word is the destination. A word that opened a here-document
+    /// stands for its content.
     fn copy_paths(&self) -> Parsed<(Vec<CopySource>, String)> {
         let name = &self.keyword;
-        let words: Vec<(String, Range<usize>)> =
-            match words::json_list(self.text()) {
-                Some(list) => {
-                    list.into_iter().map(|w| (w, self.rest.clone())).collect()
-                }
-                None => {
-                    let at = self.rest.clone();
-                    words::plain_words(&self.logical.text, at)
-                        .into_iter()
-                        .map(|word| (word.text, word.at))
-                        .collect()
-                }
-            };
+        let words: Vec<(String, Range<usize>)> = match self.json()? {
+            Some(list) => {
+                list.into_iter().map(|w| (w, self.rest.clone())).collect()
+            }
+            None => {
+                let at = self.rest.clone();
+                words::plain_words(&self.logical.text, at)
+                    .into_iter()
+                    .map(|word| (word.text, word.at))
+                    .collect()
+            }
+        };
         let Some(((destination, _), sources)) = words.split_last() else {
             let message = format!("{name} requires at least two arguments");
             return Err(self.error(message));
@@ -351,9 +377,11 @@ impl Line<'_> {
         Ok((sources.iter().map(source).collect(), destination.clone()))
     }
 
+    /// The JSON form is for paths with blanks. `VOLUME []` falls through to
+    /// the other form and makes a volume named `[]`, as in Docker.
     fn volumes(&self) -> Parsed<Vec<String>> {
         self.no_flags()?;
-        let list = match words::json_list(self.text()) {
+        let list = match self.json()? {
             Some(list) if !list.is_empty() => list,
             _ => self.list()?,
         };
@@ -365,6 +393,8 @@ impl Line<'_> {
         Ok(list)
     }
 
+    /// Several on one line are allowed, each with or without a default. The
+    /// default may use the names before it.
     fn args(&self) -> Parsed<Vec<(String, Option<String>)>> {
         self.no_flags()?;
         let text = &self.logical.text;
@@ -409,9 +439,11 @@ impl Line<'_> {
         }
     }
 
+    /// The JSON form only: which shell would split a shell line that says
+    /// which shell to use?
     fn shell(&self) -> Parsed<Vec<String>> {
         self.no_flags()?;
-        match words::json_list(self.text()) {
+        match self.json()? {
             Some(list) if !list.is_empty() => Ok(list),
             Some(_) => Err(self.error("SHELL requires at least one argument")),
             None => {

@@ -76,6 +76,8 @@ pub struct RunMount {
     pub target: String,
 }
 
+/// All keys of all kinds: a key that is known but belongs to another kind is
+/// ignored by BuildKit, so it is here; a mistyped one is not.
 const KEYS: [&str; 20] = [
     "type",
     "from",
@@ -153,11 +155,13 @@ impl<'a> Options<'a> {
         Ok(found)
     }
 
+    /// The last one wins, as with flags. Several names may mean one key.
     fn get(&self, names: &[&str]) -> Option<&'a str> {
         let found = |(key, _): &&(&str, _)| names.contains(key);
         self.pairs.iter().rev().find(found).and_then(|(_, value)| *value)
     }
 
+    /// `ro`, `ro=true` and `ro=1` are the same.
     fn flag(&self, names: &[&str]) -> Result<Option<bool>, String> {
         let found = |(key, _): &&(&str, _)| names.contains(key);
         match self.pairs.iter().rev().find(found) {
@@ -170,18 +174,22 @@ impl<'a> Options<'a> {
         }
     }
 
+    /// Modes are octal, owners decimal, as everywhere in Unix.
     fn number(&self, name: &str, base: u32, or: u32) -> Result<u32, String> {
         let Some(text) = self.get(&[name]) else { return Ok(or) };
         u32::from_str_radix(text, base)
             .map_err(|_| format!("invalid value {text} for {name}"))
     }
 
+    /// Where files come from, and the path there; the root by default.
     fn origin(&self) -> (Option<String>, String) {
         let from = self.get(&["from"]).map(String::from);
         let source = self.get(&["source", "src"]).unwrap_or("/");
         (from, source.to_owned())
     }
 
+    /// Read-only unless asked otherwise: writes would be lost anyway, and a
+    /// build that counts on them is a surprise waiting to happen.
     fn bind(&self) -> Result<MountKind, String> {
         let (from, source) = self.origin();
         let writable = match self.flag(&["readonly", "ro"])? {
@@ -191,6 +199,8 @@ impl<'a> Options<'a> {
         Ok(MountKind::Bind { from, source, writable })
     }
 
+    /// Writable and shared by default. The target names the cache, so that two
+    /// Dockerfiles that mount `/root/.cache/pip` share it.
     fn cache(&self, target: &str) -> Result<MountKind, String> {
         let (from, source) = self.origin();
         let sharing = self.get(&["sharing"]).unwrap_or("shared");
@@ -227,6 +237,8 @@ impl<'a> Options<'a> {
             .ok_or_else(|| format!("invalid value {text} for size"))
     }
 
+    /// The id may be left out when the target's file name says it. The mode
+    /// lets nobody read it but its owner.
     fn secret(&self, target: &str) -> Result<MountKind, String> {
         let from_target = target.rsplit('/').next().unwrap_or_default();
         let id = self.get(&["id"]).unwrap_or(from_target).to_owned();
@@ -243,6 +255,8 @@ impl<'a> Options<'a> {
         })
     }
 
+    /// One agent without a name is called `default`, as by `docker build --ssh
+    /// default`.
     fn ssh(&self) -> Result<MountKind, String> {
         Ok(MountKind::Ssh {
             id: self.get(&["id"]).unwrap_or("default").to_owned(),

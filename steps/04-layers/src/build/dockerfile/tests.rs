@@ -103,6 +103,7 @@ fn mistakes_are_shown_with_a_caret() {
         "FROM a\nCOPY --from=$X a b\n",
         "FROM a\nSTOPSIGNAL\n",
         "FROM a\nVOLUME [\"\"]\n",
+        "FROM a\nCMD [\"a\", 1]\n",
         "# escape=x\nFROM a\n",
         "FROM a\n\tRUN --network=bridge x\n",
     ];

@@ -6,6 +6,7 @@
 
 use super::error::SyntaxError;
 use super::lines::Logical;
+use serde_json::Value;
 use std::ops::Range;
 
 /// A piece of the line and where it came from.
@@ -58,6 +59,7 @@ pub(super) fn flags(
 }
 
 /// Up to the first blank outside quotes.
+/// A flag's value may hold blanks in quotes: `--mount="type=bind,source=a b"`.
 fn first_word(text: &str, at: Range<usize>) -> Range<usize> {
     let mut quote = None;
     let mut chars = text[at.clone()].char_indices();
@@ -77,6 +79,8 @@ fn first_word(text: &str, at: Range<usize>) -> Range<usize> {
     at
 }
 
+/// What a shell makes of one word. Flags are not expanded, so this is the only
+/// chance to lose their quotes.
 fn unquote(word: &str) -> String {
     let mut plain = String::new();
     let mut quote = None;
@@ -92,13 +96,25 @@ fn unquote(word: &str) -> String {
     plain
 }
 
-/// The exec form, `["a", "b"]`. Anything that is not valid JSON with only
-/// strings in it is the shell form: `[ -f x ]` is a fine shell command.
-pub(super) fn json_list(text: &str) -> Option<Vec<String>> {
+/// The exec form, `["a", "b"]`. What is no JSON is the shell form: `[ -f x ]`
+/// is a fine shell command. `Err` for a list with something else than
+/// strings in it, which is neither.
+pub(super) fn json_list(text: &str) -> Result<Option<Vec<String>>, String> {
     if !text.starts_with('[') {
-        return None;
+        return Ok(None);
     }
-    serde_json::from_str(text).ok()
+    let Ok(values) = serde_json::from_str::<Vec<Value>>(text) else {
+        return Ok(None);
+    };
+    let strings = values.into_iter().map(|value| match value {
+        Value::String(text) => Some(text),
+        _ => None,
+    });
+    strings.collect::<Option<_>>().map(Some).ok_or_else(|| {
+        "when using JSON array syntax, arrays must be comprised of strings \
+         only"
+            .into()
+    })
 }
 
 /// Words between blanks. Quotes mean nothing here: a path with a blank in
@@ -138,6 +154,7 @@ pub(super) fn quoted_words(
     words
 }
 
+/// The range of one word, beginning at `at`.
 fn quoted_word(text: &str, at: Range<usize>, escape: char) -> Range<usize> {
     let mut quote = None;
     let mut chars = text[at.clone()].char_indices();
@@ -185,6 +202,7 @@ pub(super) fn pairs(
     words.into_iter().map(|word| pair(logical, word, keyword)).collect()
 }
 
+/// Splits at the first `=`; a value may hold more of them.
 fn pair(
     logical: &Logical,
     word: Word,

@@ -3,6 +3,8 @@
 /// A shell pattern with `*` and `?` only, as Docker has it here.
 pub(super) struct Glob(Vec<Token>);
 
+/// One step of a pattern. There are no classes here: Docker does not know
+/// `[a-z]` in this place.
 #[derive(PartialEq)]
 enum Token {
     Char(char),
@@ -11,6 +13,7 @@ enum Token {
 }
 
 impl Glob {
+    /// Compiles the text; an escaped character stands for itself.
     pub(super) fn new(text: &str, escape: char) -> Self {
         let mut tokens = Vec::new();
         let mut chars = text.chars();
@@ -25,6 +28,8 @@ impl Glob {
         Self(tokens)
     }
 
+    /// Whether the whole of `text` fits. Prefixes and suffixes are tried by
+    /// the callers, which know whether the longest or the shortest is wanted.
     fn matches(&self, text: &[char]) -> bool {
         // The set of pattern positions that are alive after each character:
         // linear where naive backtracking would be exponential.
