@@ -132,7 +132,6 @@ fn limits(query: &Query) -> Result<RunLimits, ApiError> {
     let words = |name: &str| {
         Some(query.get(name).to_owned()).filter(|it| !it.is_empty())
     };
-    let ulimits: Vec<Ulimit> = query.json("ulimits")?;
     let cgroup = Limits {
         memory: positive("memory")?,
         memory_swap: number("memswap")?,
@@ -143,20 +142,24 @@ fn limits(query: &Query) -> Result<RunLimits, ApiError> {
         cpuset_mems: words("cpusetmems"),
         ..Limits::default()
     };
-    let amount = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
     Ok(RunLimits {
         cgroup,
         cgroup_parent: words("cgroupparent"),
         shm_size: positive("shmsize")?,
-        ulimits: ulimits
-            .into_iter()
-            .map(|it| namespaces::Rlimit {
-                name: it.name,
-                soft: amount(it.soft),
-                hard: amount(it.hard),
-            })
-            .collect(),
+        ulimits: ulimits(query)?,
     })
+}
+
+fn ulimits(query: &Query) -> Result<Vec<namespaces::Rlimit>, ApiError> {
+    let list: Vec<Ulimit> = query.json("ulimits")?;
+    // −1 is how clients write "unlimited".
+    let amount = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
+    let limits = list.into_iter().map(|it| namespaces::Rlimit {
+        name: it.name,
+        soft: amount(it.soft),
+        hard: amount(it.hard),
+    });
+    Ok(limits.collect())
 }
 
 #[cfg(test)]

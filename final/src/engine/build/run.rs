@@ -94,18 +94,7 @@ impl Runner<'_> {
         output: &mut dyn FnMut(Stream, &[u8]),
     ) -> Result<i32> {
         let net = self.network(room, step)?;
-        let world = World::New {
-            sandbox: Box::new(self.sandbox(room, rootfs, step, net)),
-            cgroup: Some(Cgroup {
-                parent: self
-                    .limits
-                    .cgroup_parent
-                    .clone()
-                    .or_else(|| self.engine.config.cgroup_parent.clone()),
-                name: step.id.clone(),
-                limits: self.cgroup_limits(step),
-            }),
-        };
+        let world = self.world(room, rootfs, step, net);
         let mut spec =
             Spec::new(&step.id, &room.dir, world, self.process(step));
         spec.open_stdin = !step.stdin.is_empty();
@@ -126,6 +115,25 @@ impl Runner<'_> {
             return Err(Error::Internal(exit.error));
         }
         Ok(exit.code)
+    }
+
+    fn world(
+        &self,
+        room: &Room<'_>,
+        rootfs: &Path,
+        step: &RunRequest,
+        net: Namespace,
+    ) -> World {
+        let parent = self.limits.cgroup_parent.clone();
+        let cgroup = Cgroup {
+            parent: parent.or_else(|| self.engine.config.cgroup_parent.clone()),
+            name: step.id.clone(),
+            limits: self.cgroup_limits(step),
+        };
+        World::New {
+            sandbox: Box::new(self.sandbox(room, rootfs, step, net)),
+            cgroup: Some(cgroup),
+        }
     }
 
     fn network(&self, room: &Room<'_>, step: &RunRequest) -> Result<Namespace> {
@@ -255,32 +263,43 @@ fn talk(
             let _ = input.write_all(stdin);
             let _ = input.shutdown(Shutdown::Write);
         });
-        let mut frames = frames::Decoder::default();
-        let mut buffer = [0; 32 * 1024];
-        loop {
-            let length = match (&stream).read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(length) => length,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-                Err(error) => return Err(error),
-            };
-            if gone() {
-                // Wakes the writer, which may wait for a reader for ever.
-                stream.shutdown(Shutdown::Both)?;
-                return Err(io::Error::other("the client has gone away"));
-            }
-            frames.push(&buffer[..length]);
-            while let Some((from, bytes)) =
-                frames.next_piece().map_err(io::Error::other)?
-            {
-                let stream = match from {
-                    frames::Stream::Stderr => Stream::Stderr,
-                    _ => Stream::Stdout,
-                };
-                output(stream, &bytes);
-            }
+        let heard = hear(&stream, output, gone);
+        if heard.is_err() {
+            // Wakes the writer, which may wait for a reader for ever.
+            stream.shutdown(Shutdown::Both)?;
         }
+        heard
     })
+}
+
+fn hear(
+    mut stream: &UnixStream,
+    output: &mut dyn FnMut(Stream, &[u8]),
+    gone: &dyn Fn() -> bool,
+) -> io::Result<()> {
+    let mut frames = frames::Decoder::default();
+    let mut buffer = [0; 32 * 1024];
+    loop {
+        let length = match stream.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(error),
+        };
+        if gone() {
+            return Err(io::Error::other("the client has gone away"));
+        }
+        frames.push(&buffer[..length]);
+        while let Some((from, bytes)) =
+            frames.next_piece().map_err(io::Error::other)?
+        {
+            let stream = match from {
+                frames::Stream::Stderr => Stream::Stderr,
+                _ => Stream::Stdout,
+            };
+            output(stream, &bytes);
+        }
+    }
 }
 
 /// A directory for the shim's files, and what must be taken back.

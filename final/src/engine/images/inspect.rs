@@ -68,16 +68,7 @@ impl Engine {
                     .unwrap_or_else(|| NEVER.to_owned()),
             },
         });
-        if let Some(variant) = &config.variant {
-            view["Variant"] = json!(variant);
-        }
-        if version < ApiVersion(1, 44) {
-            view["VirtualSize"] = json!(image.record.size);
-        }
-        if version < ApiVersion(1, 45) {
-            view["Container"] = json!("");
-            view["ContainerConfig"] = json!(Config::default());
-        }
+        add_old_fields(&mut view, &image, version);
         Ok(view)
     }
 
@@ -162,6 +153,20 @@ fn step(entry: &History, size: u64) -> Step {
         tags: None,
         size,
         comment: entry.comment.clone().unwrap_or_default(),
+    }
+}
+
+/// What was there once, for clients that still look for it.
+fn add_old_fields(view: &mut Value, image: &Image, version: ApiVersion) {
+    if let Some(variant) = &image.config.variant {
+        view["Variant"] = json!(variant);
+    }
+    if version < ApiVersion(1, 44) {
+        view["VirtualSize"] = json!(image.record.size);
+    }
+    if version < ApiVersion(1, 45) {
+        view["Container"] = json!("");
+        view["ContainerConfig"] = json!(Config::default());
     }
 }
 

@@ -8,6 +8,8 @@ pub mod pull;
 pub mod push;
 pub mod transfer;
 
+use std::collections::HashMap;
+
 use layers::reference::ReferenceError;
 use layers::store::{RemoveOptions, Removed, User};
 use layers::{Image, ImageId, Reference};
@@ -15,7 +17,7 @@ use serde::Serialize;
 
 use super::Engine;
 use super::error::{Error, Result};
-use super::events::{Attributes, Kind};
+use super::events::{Attributes, Kind, attributes};
 use super::filters::Filters;
 
 impl From<layers::Error> for Error {
@@ -86,10 +88,11 @@ impl Engine {
         force: bool,
         prune: bool,
     ) -> Result<Vec<Gone>> {
-        let id = self.image(name)?.id;
+        self.image(name)?;
+        let known = self.known_names()?;
         let options = RemoveOptions { force, parents: prune };
         let lines = self.store.remove(name, options, &|| self.image_users())?;
-        Ok(self.tell_gone(&id, lines))
+        Ok(self.tell_gone(&known, lines))
     }
 
     /// `docker image prune`.
@@ -106,18 +109,11 @@ impl Engine {
             old && filters.labels(&labels.unwrap_or_default())
         };
         let users = || self.image_users();
+        let known = self.known_names()?;
         let (lines, bytes) = self.store.prune(all, &chosen, &users)?;
-        let mut gone = Vec::new();
-        for line in lines {
-            let id = match &line {
-                Removed::Untagged(name) | Removed::Deleted(name) => {
-                    name.clone()
-                }
-            };
-            gone.extend(self.tell_lines(&id, vec![line]));
-        }
-        let attributes = [("reclaimed".to_owned(), bytes.to_string())];
-        self.events.emit(Kind::Image, "prune", "", attributes.into());
+        let gone = self.tell_gone(&known, lines);
+        let said = attributes([("reclaimed", bytes.to_string().as_str())]);
+        self.events.emit(Kind::Image, "prune", "", said);
         Ok(Pruned {
             images_deleted: Some(gone).filter(|gone| !gone.is_empty()),
             space_reclaimed: bytes,
@@ -146,27 +142,41 @@ impl Engine {
         i64::try_from(count).unwrap_or(i64::MAX)
     }
 
-    fn tell_gone(&self, id: &ImageId, lines: Vec<Removed>) -> Vec<Gone> {
-        self.tell_lines(id.as_str(), lines)
+    /// The image behind every name and ID, for events about what is gone.
+    fn known_names(&self) -> Result<HashMap<String, ImageId>> {
+        let mut known = HashMap::new();
+        for id in self.store.ids()? {
+            let names = self.store.names(&id)?;
+            for name in names.tags.into_iter().chain(names.digests) {
+                known.insert(name, id.clone());
+            }
+            known.insert(id.to_string(), id);
+        }
+        Ok(known)
     }
 
-    fn tell_lines(&self, id: &str, lines: Vec<Removed>) -> Vec<Gone> {
+    /// Layers are in the answer too, but nothing happens to them that a
+    /// client could have heard of before.
+    fn tell_gone(
+        &self,
+        known: &HashMap<String, ImageId>,
+        lines: Vec<Removed>,
+    ) -> Vec<Gone> {
         let tell = |action: &str, name: &str| {
-            let attributes = [("name".to_owned(), name.to_owned())];
-            self.events.emit(Kind::Image, action, id, attributes.into());
+            if let Some(id) = known.get(name) {
+                let said = attributes([("name", id.as_str())]);
+                self.events.emit(Kind::Image, action, id.as_str(), said);
+            }
         };
         lines
             .into_iter()
             .map(|line| match line {
                 Removed::Untagged(name) => {
-                    tell("untag", id);
+                    tell("untag", &name);
                     Gone::Untagged(name)
                 }
                 Removed::Deleted(name) => {
-                    // Layers are told in the answer, but are no images.
-                    if name == id {
-                        tell("delete", id);
-                    }
+                    tell("delete", &name);
                     Gone::Deleted(name)
                 }
             })
@@ -175,15 +185,11 @@ impl Engine {
 
     /// An event about an image, with its labels, as Docker does it.
     pub(crate) fn tell_image(&self, action: &str, id: &ImageId, name: &str) {
-        let mut attributes = self
-            .store
-            .image(id)
-            .ok()
-            .and_then(|image| image.config.config.labels)
-            .unwrap_or_default();
-        attributes.insert("name".to_owned(), name.to_owned());
-        let attributes: Attributes = attributes;
-        self.events.emit(Kind::Image, action, id.as_str(), attributes);
+        let image = self.store.image(id).ok();
+        let labels = image.and_then(|image| image.config.config.labels);
+        let mut said: Attributes = labels.unwrap_or_default();
+        said.insert("name".to_owned(), name.to_owned());
+        self.events.emit(Kind::Image, action, id.as_str(), said);
     }
 }
 

@@ -29,6 +29,30 @@ pub struct Import {
     pub platform: Option<Platform>,
 }
 
+impl Import {
+    /// The image, but for its layer.
+    fn image(&self) -> Result<ImageConfig> {
+        let platform = self.platform.clone().unwrap_or_else(Platform::host);
+        let mut image = ImageConfig::scratch(&platform);
+        for change in &self.changes {
+            layers::build::change(&mut image.config, change)
+                .map_err(Error::Invalid)?;
+        }
+        let now = Timestamp::now().to_string();
+        let comment = match self.message.as_str() {
+            "" => format!("Imported from {}", self.source),
+            message => message.to_owned(),
+        };
+        image.created = Some(now.clone());
+        image.history.push(History {
+            created: Some(now),
+            comment: Some(comment),
+            ..History::default()
+        });
+        Ok(image)
+    }
+}
+
 impl Engine {
     /// Writes images as a tar that `docker load` and every OCI tool reads.
     ///
@@ -95,32 +119,14 @@ impl Engine {
             "" => None,
             repo => Some(named(repo, &request.tag)?),
         };
-        let platform = request.platform.clone().unwrap_or_else(Platform::host);
-        let mut image = ImageConfig::scratch(&platform);
-        for change in &request.changes {
-            layers::build::change(&mut image.config, change)
-                .map_err(Error::Invalid)?;
-        }
+        let mut image = request.image()?;
         let lease = self.store.lease()?;
         // Foreign bytes: kept, because nothing here would write the same.
         let layer = self.store.add_layer(&lease, tar, true)?;
-        let now = Timestamp::now().to_string();
-        let comment = match request.message.as_str() {
-            "" => format!("Imported from {}", request.source),
-            message => message.to_owned(),
-        };
         image.rootfs.diff_ids.push(layer.diff_id);
-        image.created = Some(now.clone());
-        image.history.push(History {
-            created: Some(now),
-            comment: Some(comment),
-            ..History::default()
-        });
-        let id = self.store.put_image(
-            &lease,
-            &image.to_bytes(),
-            NewImage::default(),
-        )?;
+        let bytes = image.to_bytes();
+        let known = NewImage::default();
+        let id = self.store.put_image(&lease, &bytes, known)?;
         if let Some(target) = &target {
             self.store.tag(target, &id)?;
         }
