@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use clap::Args;
-use cli_api::client::{Client, Host};
+use cli_api::client::{Client, Host, Payload};
 use cli_api::{Error, daemon};
 use http::Method;
 
@@ -40,19 +40,20 @@ impl Context {
     ///
     /// If nobody said where the daemon is, one is started on demand.
     pub(crate) async fn connect(global: &Global) -> anyhow::Result<Context> {
-        let host = match global.given_host() {
-            Some(given) => given.parse::<Host>()?,
-            None => {
-                let place = Place::usual();
-                place.ensure_running()?;
-                place.host.parse()?
-            }
+        let client = match global.given_host() {
+            Some(given) => Client::new(given.parse()?),
+            None => Client::new(Place::usual().ensure_running()?),
         };
-        let client = Client::new(host);
-        let ping = client
-            .send(Method::GET, "/_ping", cli_api::client::Payload::none())
-            .await
-            .map_err(unreachable_daemon)?;
+        let ping = match ping(&client).await {
+            // It was killed at this moment: the kernel still accepted the
+            // connection, and nobody answers any more. Start the next one.
+            Err(Error::Http { .. }) if global.given_host().is_none() => {
+                Place::usual().ensure_running()?;
+                ping(&client).await
+            }
+            answered => answered,
+        };
+        let ping = ping.map_err(unreachable_daemon)?;
         let theirs = ping
             .headers()
             .get("api-version")
@@ -62,6 +63,12 @@ impl Context {
         let client = client.with_prefix(format!("/v{major}.{minor}"));
         Ok(Context { client, global: global.clone() })
     }
+}
+
+async fn ping(
+    client: &Client,
+) -> Result<http::Response<hyper::body::Incoming>, Error> {
+    client.send(Method::GET, "/_ping", Payload::none()).await
 }
 
 fn version(text: &str) -> Option<(u16, u16)> {
@@ -120,9 +127,9 @@ impl Place {
         Place { host, arguments, data_root: settings.data_root() }
     }
 
-    fn ensure_running(&self) -> anyhow::Result<()> {
+    fn ensure_running(&self) -> Result<Host, Error> {
         let host: Host = self.host.parse()?;
-        let Some(socket) = host.unix() else { return Ok(()) };
+        let Some(socket) = host.unix() else { return Ok(host) };
         // Not by its path, which an update may have given to another file.
         let mut command = Command::new("/proc/self/exe");
         command.arg0("skiff").args(&self.arguments);
@@ -130,6 +137,6 @@ impl Place {
         daemon::ensure_running(socket, &log, command, || {
             eprintln!("Starting the daemon; its log is {}", log.display());
         })?;
-        Ok(())
+        Ok(host)
     }
 }

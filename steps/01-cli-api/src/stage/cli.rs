@@ -3,6 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command as Program;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use http::Method;
@@ -155,23 +156,33 @@ impl<F: Args + Clone> RunArgs<F> {
 pub(crate) async fn connect<S: Stage>() -> anyhow::Result<Client> {
     let place = Place::of(S::NAME);
     let client = Client::new(Host::Unix(place.socket.clone()));
-    if daemon::listens(&place.socket)? {
-        let info: Info = client.get("/info").await?;
-        if info.build == build_of_this_program()? {
-            return Ok(client);
+    while daemon::listens(&place.socket)? {
+        match client.get::<Info>("/info").await {
+            Ok(info) if info.build == build_of_this_program()? => {
+                return Ok(client);
+            }
+            Ok(_) => client.command("/shutdown").await?,
+            // It was killed at this moment: the kernel still accepted the
+            // connection, and nobody answers any more.
+            Err(Error::Http { .. } | Error::Broken(_)) => {}
+            Err(why) => return Err(why.into()),
         }
-        client.command("/shutdown").await?;
-        while daemon::listens(&place.socket)? {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    // Not by its path, which a rebuild may have given to another program.
+    start::<S>(&place)?;
+    Ok(client)
+}
+
+/// Starts the daemon. Not by the program's path, which a rebuild may have
+/// given to another file: the daemon must be the build that asks for it.
+fn start<S: Stage>(place: &Place) -> Result<(), Error> {
     let mut program = Program::new("/proc/self/exe");
+    // What ps(1) shows; the path would say nothing.
     program.arg0(S::NAME).arg("daemon");
     daemon::ensure_running(&place.socket, &place.log(), program, || {
         eprintln!("waiting for the daemon of {} …", S::NAME);
     })?;
-    Ok(client)
+    Ok(())
 }
 
 /// Every command but `run`, which [`crate::run`] shows, and `daemon`.
