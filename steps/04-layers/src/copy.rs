@@ -19,10 +19,11 @@ use std::os::unix::fs::{
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cli_api::state::{read_json, write_json};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps};
 
 use crate::diff;
-use crate::error::{Error, Result, io_at};
+use crate::error::{Result, io_at};
 use crate::merged::{Directory, Entry};
 use crate::{Change, DiffId, Snapshots, Store};
 
@@ -48,13 +49,8 @@ impl CopySnapshots {
 
     /// The rootfs and what it was copied from.
     fn parts(&self, id: &str) -> Result<(PathBuf, Vec<PathBuf>)> {
-        let path = self.home(id).join("layers.json");
-        let bytes = fs::read(&path).map_err(io_at("read", &path))?;
         let layers: Vec<DiffId> =
-            serde_json::from_slice(&bytes).map_err(|e| Error::Document {
-                what: path.display().to_string(),
-                problem: format!("damaged: {e}"),
-            })?;
+            read_json(&self.home(id).join("layers.json"))?;
         Ok((self.home(id).join("rootfs"), self.layer_dirs(&layers)))
     }
 }
@@ -72,9 +68,7 @@ impl Snapshots for CopySnapshots {
             .map_err(io_at("make a directory in", scratch))?;
         let rootfs = making.path().join("rootfs");
         copy_merged(&self.layer_dirs(layers), &rootfs)?;
-        let list = making.path().join("layers.json");
-        let json = serde_json::to_vec(layers).unwrap_or_default();
-        fs::write(&list, json).map_err(io_at("write", &list))?;
+        write_json(&making.path().join("layers.json"), &layers)?;
         let above = self.store.root().join("copies");
         fs::create_dir_all(&above).map_err(io_at("make", &above))?;
         // Whole or not at all, as everything here.

@@ -103,6 +103,9 @@ pub enum Error {
     /// The registry refused or cannot be reached.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// A JSON file of the store could not be read or replaced.
+    #[error(transparent)]
+    State(#[from] cli_api::Error),
     /// An image may not be removed now; Docker's sentences.
     #[error("conflict: {0}")]
     Conflict(String),
@@ -130,6 +133,15 @@ impl Error {
     pub fn is_not_found(&self) -> bool {
         matches!(self, Error::NoSuchImage(_) | Error::NoSuchBlob(_))
     }
+}
+
+/// Says whether a JSON file of the store just is not there.
+pub(crate) fn absent(error: &cli_api::Error) -> bool {
+    matches!(
+        error,
+        cli_api::Error::Read { cause, .. }
+            if cause.kind() == io::ErrorKind::NotFound
+    )
 }
 
 /// Puts operation and path around a bare I/O error.

@@ -47,6 +47,7 @@ pub mod digest;
 pub mod error;
 pub mod manifest;
 mod merged;
+mod parallel;
 pub mod platform;
 pub mod reference;
 pub mod registry;
@@ -89,6 +90,7 @@ pub struct Layer {
     pub size: u64,
 }
 
+// ANCHOR: snapshots
 /// "A writable root file system over these layers."
 ///
 /// This step implements it by copying every file ([`copy::CopySnapshots`]),
@@ -113,6 +115,7 @@ pub trait Snapshots: Send + Sync {
     /// Forgets everything about `id`. Nothing to do is no error.
     fn remove(&self, id: &str) -> Result<()>;
 }
+// ANCHOR_END: snapshots
 
 /// Which of its two streams a process wrote to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -137,6 +137,7 @@ pub fn apply(
         // The root of a layer that says nothing of it.
         applier.dirs.set_last(b"", 0o755, dirs::EPOCH);
     }
+    // ANCHOR: apply
     let mut entries = Entries::new(tar, options.limits);
     while let Some(entry) = entries.next()? {
         applier.summary.entries += 1;
@@ -144,6 +145,7 @@ pub fn apply(
     }
     applier.dirs.finish()?;
     Ok(applier.summary)
+    // ANCHOR_END: apply
 }
 
 /// The state of one unpacking.

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::spool::{Files, Opened};
 use super::{Contents, FULL_NAME, INDEX, Item, LAYOUT, MANIFEST, REF_NAME};
@@ -12,7 +11,8 @@ use crate::apply::{self, Options};
 use crate::config::ImageConfig;
 use crate::digest::{DiffId, Digest, ImageId};
 use crate::error::{Error, Result};
-use crate::manifest::{Descriptor, Document, Index};
+use crate::manifest::{Descriptor, Document, Index, Manifest};
+use crate::parallel::parallel;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::store::{Lease, NewImage, Store};
@@ -81,7 +81,28 @@ struct Found {
     names: Vec<String>,
 }
 
+impl Found {
+    /// An image of an index. Where the archive also has Docker's
+    /// `manifest.json`, the names that this gives to the same config count.
+    fn of(
+        manifest: &Manifest,
+        bytes: Vec<u8>,
+        mut names: Vec<String>,
+        items: &[Item],
+    ) -> Found {
+        let config = path(&manifest.config.digest);
+        let same = items.iter().filter(|item| item.config == config);
+        names.extend(same.flat_map(|item| item.repo_tags.clone()).flatten());
+        names.sort();
+        names.dedup();
+        let layers = manifest.layers.iter().map(|l| path(&l.digest)).collect();
+        Found { config, layers, manifest: Some(bytes), names }
+    }
+}
+
 impl Load<'_> {
+    /// The index comes first: it has the manifests, so that a later push
+    /// gives the same digest as before.
     fn run(&self) -> Result<Vec<Loaded>> {
         let contents = self.contents()?;
         let mut found = Vec::new();
@@ -144,7 +165,7 @@ impl Load<'_> {
     }
 
     /// The images of an index. One that is made of platforms gives the one
-    /// for this machine.
+    /// for this machine; the names of what is around it count for it.
     fn index(
         &self,
         index: &Index,
@@ -161,9 +182,8 @@ impl Load<'_> {
                 continue;
             };
             super::check(&path, &bytes, entry)?;
-            let parsed = Document::parse(&bytes);
             let fail = |problem| Error::Document { what: path, problem };
-            match parsed.map_err(fail)? {
+            match Document::parse(&bytes).map_err(fail)? {
                 Document::Index(inner) => {
                     if let Some(chosen) = inner.choose(&Platform::host()) {
                         let manifests = vec![chosen.clone()];
@@ -172,20 +192,7 @@ impl Load<'_> {
                     }
                 }
                 Document::Manifest(manifest) => {
-                    let config = self::path(&manifest.config.digest);
-                    let same = items.iter().filter(|i| i.config == config);
-                    own.extend(
-                        same.flat_map(|i| i.repo_tags.clone()).flatten(),
-                    );
-                    own.sort();
-                    own.dedup();
-                    let layers = manifest.layers.iter();
-                    found.push(Found {
-                        config,
-                        layers: layers.map(|l| self::path(&l.digest)).collect(),
-                        manifest: Some(bytes),
-                        names: own,
-                    });
+                    found.push(Found::of(&manifest, bytes, own, items));
                 }
             }
         }
@@ -229,32 +236,12 @@ impl Load<'_> {
 
     /// Unpacks the layers, several at a time.
     fn layers(&self, paths: &[String], diff_ids: &[DiffId]) -> Result<()> {
-        let next = AtomicUsize::new(0);
-        let problem = Mutex::new(None);
-        let failed = || problem.lock().is_ok_and(|p| p.is_some());
-        let work = || {
-            while !failed() {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let pair = paths.get(number).zip(diff_ids.get(number));
-                let Some((path, diff_id)) = pair else { return };
-                let result = self.layer(path, diff_id);
-                if let (Err(e), Ok(mut problem)) = (result, problem.lock()) {
-                    problem.get_or_insert(e);
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..CONCURRENT.min(paths.len()) {
-                scope.spawn(work);
-            }
-            work();
-        });
-        match problem.into_inner() {
-            Ok(Some(e)) => Err(e),
-            _ => Ok(()),
-        }
+        let all: Vec<_> = paths.iter().zip(diff_ids).collect();
+        parallel(CONCURRENT, &all, |(path, diff_id)| self.layer(path, diff_id))
     }
 
+    /// Unpacks one layer, unless the store has it. A spooled one is a blob
+    /// of the store already; one from a directory becomes one on the way.
     fn layer(&self, path: &str, diff_id: &DiffId) -> Result<()> {
         self.lease.pin(&diff_id.0)?;
         if self.store.has_layer(diff_id) {

@@ -6,16 +6,18 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
-use crate::apply::LIMITS;
 use crate::apply::entries::{Entries, Kind};
+use crate::apply::{LIMITS, TarError};
 use crate::digest::Digest;
 use crate::error::{Error, Result, io_at};
-use crate::store::{Lease, Store};
+use crate::store::{BlobWriter, Lease, Store};
 
+/// Between the archive and its readers.
+const BUFFER: usize = 256 << 10;
 /// JSON documents are read into memory, up to here.
 const DOCUMENT_MAX: u64 = 16 << 20;
 
@@ -49,51 +51,35 @@ impl<'a> Files<'a> {
         added: &Mutex<HashSet<Digest>>,
     ) -> Result<Files<'a>> {
         let (mut blobs, mut links) = (HashMap::new(), HashMap::new());
-        let input = BufReader::with_capacity(1 << 18, input);
-        let fail = |source| Error::Tar { layer: "archive".into(), source };
+        let input = BufReader::with_capacity(BUFFER, input);
         let decoder = crate::compress::decoder(input)
             .map_err(io_at("read", Path::new("the archive")))?;
-        let mut decoder = BufReader::with_capacity(1 << 18, decoder);
-        let input: &mut dyn BufRead = &mut decoder;
-        let mut entries = Entries::new(input, LIMITS);
-        while let Some(entry) = entries.next().map_err(fail)? {
+        let mut decoder = BufReader::with_capacity(BUFFER, decoder);
+        let mut entries = Entries::new(&mut decoder, LIMITS);
+        while let Some(entry) = entries.next().map_err(damaged)? {
             let name = clean(&String::from_utf8_lossy(&entry.path));
+            let target = String::from_utf8_lossy(&entry.link);
             match entry.kind {
-                Kind::File => {}
-                Kind::Symlink | Kind::HardLink => {
-                    let target = String::from_utf8_lossy(&entry.link);
-                    let target = match entry.kind {
-                        Kind::Symlink => beside(&name, &target),
-                        _ => clean(&target),
-                    };
-                    links.insert(name, target);
-                    continue;
+                Kind::File => {
+                    let writer = content(store, &mut entries)?;
+                    note(added, store, writer.digest());
+                    let blob = writer.commit(store, lease, &name, None)?;
+                    blobs.insert(name, blob);
                 }
-                _ => continue,
-            }
-            let mut writer = store.blob_writer(&Digest::of(b""))?;
-            loop {
-                let bytes = entries.content().map_err(fail)?;
-                if bytes.is_empty() {
-                    break;
+                Kind::Symlink => {
+                    links.insert(name.clone(), beside(&name, &target));
                 }
-                let length = bytes.len();
-                let written = writer.write_all(bytes);
-                written.map_err(io_at("write", store.scratch()))?;
-                entries.consume(length);
+                Kind::HardLink => {
+                    links.insert(name, clean(&target));
+                }
+                // Directories; what else there may be is of no use.
+                _ => {}
             }
-            let digest = writer.digest();
-            if !store.has_blob(&digest)
-                && let Ok(mut added) = added.lock()
-            {
-                added.insert(digest);
-            }
-            let blob = writer.commit(store, lease, &name, None)?;
-            blobs.insert(name, blob);
         }
         Ok(Files::Spooled { store, blobs, links })
     }
 
+    /// `None` when the archive has no such file.
     pub(super) fn open(&self, name: &str) -> Result<Option<Opened>> {
         match self {
             Files::Spooled { store, blobs, links } => {
@@ -130,6 +116,33 @@ impl<'a> Files<'a> {
     }
 }
 
+/// A file of the tar as a blob that is not committed yet.
+fn content(store: &Store, entries: &mut Entries<'_>) -> Result<BlobWriter> {
+    let mut writer = store.blob_writer(&Digest::of(b""))?;
+    loop {
+        let bytes = entries.content().map_err(damaged)?;
+        if bytes.is_empty() {
+            return Ok(writer);
+        }
+        let length = bytes.len();
+        let written = writer.write_all(bytes);
+        written.map_err(io_at("write", store.scratch()))?;
+        entries.consume(length);
+    }
+}
+
+fn note(added: &Mutex<HashSet<Digest>>, store: &Store, digest: Digest) {
+    // Asked before the blob is committed, of course.
+    if !store.has_blob(&digest) {
+        let added = added.lock();
+        added.unwrap_or_else(PoisonError::into_inner).insert(digest);
+    }
+}
+
+fn damaged(source: TarError) -> Error {
+    Error::Tar { layer: "archive".to_owned(), source }
+}
+
 /// Without `./`, and never above the archive.
 fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
@@ -143,6 +156,7 @@ fn clean(path: &str) -> String {
     parts.join("/")
 }
 
+/// What a symbolic link means: its target is relative to its directory.
 fn beside(name: &str, target: &str) -> String {
     let dir = name.rsplit_once('/').map_or("", |(dir, _)| dir);
     clean(&format!("{dir}/{target}"))

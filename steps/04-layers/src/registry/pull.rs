@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde::Deserialize;
 use ureq::http::header;
@@ -14,6 +13,7 @@ use crate::config::ImageConfig;
 use crate::digest::{Digest, ImageId};
 use crate::error::{Error, Result};
 use crate::manifest::{Descriptor, Document, Manifest, media};
+use crate::parallel::parallel;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::store::{Lease, NewImage, Store};
@@ -342,44 +342,23 @@ impl Pull<'_> {
         manifest: &Manifest,
         config: &ImageConfig,
     ) -> Result<()> {
-        let all: Vec<_> =
-            manifest.layers.iter().zip(&config.rootfs.diff_ids).collect();
-        for (blob, _) in &all {
-            let id = blob.digest.short();
-            (self.report)(Progress::of(id, "Pulling fs layer"));
-        }
-        let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let problem = Mutex::new(None);
-        let (store, client, report) = (self.store, self.client, self.report);
-        let added = &self.added;
-        let job = Job { store, lease, client, report, added };
-        let work = || {
-            while !failed.load(Ordering::Relaxed) {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some((blob, diff_id)) = all.get(number) else { return };
-                if let Err(e) = job.layer(blob, diff_id) {
-                    failed.store(true, Ordering::Relaxed);
-                    if let Ok(mut problem) = problem.lock() {
-                        problem.get_or_insert(e);
-                    }
-                }
-            }
+        let diff_ids = &config.rootfs.diff_ids;
+        let all: Vec<_> = manifest.layers.iter().zip(diff_ids).collect();
+        let say = |blob: &Descriptor, status| {
+            (self.report)(Progress::of(blob.digest.short(), status));
         };
-        std::thread::scope(|scope| {
-            let threads = self.options.concurrent.clamp(1, all.len().max(1));
-            for (blob, _) in all.iter().skip(threads) {
-                report(Progress::of(blob.digest.short(), "Waiting"));
-            }
-            for _ in 1..threads {
-                scope.spawn(work);
-            }
-            work();
-        });
-        match problem.into_inner() {
-            Ok(None) => Ok(()),
-            Ok(Some(e)) => Err(e),
-            Err(_) => Err(Error::Cancelled),
-        }
+        all.iter().for_each(|(blob, _)| say(blob, "Pulling fs layer"));
+        let threads = self.options.concurrent;
+        let waiting = all.iter().skip(threads);
+        waiting.for_each(|(blob, _)| say(blob, "Waiting"));
+        let job = Job {
+            store: self.store,
+            lease,
+            client: self.client,
+            report: self.report,
+            added: &self.added,
+        };
+        parallel(threads, &all, |(blob, diff_id)| job.layer(blob, diff_id))
     }
 
     /// Names the image; true when the tag meant another one before.

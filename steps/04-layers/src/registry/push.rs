@@ -8,8 +8,6 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flate2::{Compression, GzBuilder};
 use ureq::http::header;
@@ -20,6 +18,7 @@ use crate::Image;
 use crate::digest::{DiffId, Digest};
 use crate::error::{Error, Result, io_at};
 use crate::manifest::{Descriptor, Document, Manifest, media};
+use crate::parallel::parallel;
 use crate::reference::Reference;
 use crate::store::{Lease, Store};
 
@@ -122,31 +121,9 @@ impl Push<'_> {
     fn layers(&self, manifest: &Manifest, concurrent: usize) -> Result<()> {
         let layers = manifest.layers.iter().zip(self.image.layers());
         let all: Vec<_> = layers.collect();
-        let next = AtomicUsize::new(0);
-        let problem = Mutex::new(None);
-        let failed = || problem.lock().is_ok_and(|p| p.is_some());
-        let work = || {
-            while !failed() {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some((blob, diff_id)) = all.get(number) else { return };
-                let pushed = self
-                    .relatives(diff_id)
-                    .and_then(|from| self.blob(blob, diff_id.short(), &from));
-                if let (Err(e), Ok(mut problem)) = (pushed, problem.lock()) {
-                    problem.get_or_insert(e);
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..concurrent.clamp(1, all.len().max(1)) {
-                scope.spawn(work);
-            }
-            work();
-        });
-        match problem.into_inner() {
-            Ok(Some(e)) => Err(e),
-            _ => Ok(()),
-        }
+        parallel(concurrent, &all, |(blob, diff_id)| {
+            self.blob(blob, diff_id.short(), &self.relatives(diff_id)?)
+        })
     }
 
     /// Other repositories on the same registry that have a layer: it can

@@ -5,7 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
-use ureq::Agent;
+use ureq::http::Response;
+use ureq::{Agent, Body};
 
 use super::challenge::Challenge;
 use super::credentials::Auth;
@@ -26,12 +27,15 @@ pub(super) struct Pass {
     current: Mutex<Option<Header>>,
 }
 
+/// An `Authorization` header.
 #[derive(Debug, Clone)]
 struct Header {
     value: String,
+    /// When it expires, if it does.
     until: Option<Instant>,
 }
 
+/// What a token server says.
 #[derive(Deserialize)]
 struct Answer {
     #[serde(default)]
@@ -41,7 +45,28 @@ struct Answer {
     expires_in: Option<u64>,
 }
 
+impl Header {
+    /// Some servers say `token`, some `access_token`, some both.
+    fn from_answer(body: &[u8]) -> Result<Header, &'static str> {
+        let answer: Answer =
+            serde_json::from_slice(body).map_err(|_| "is no JSON")?;
+        let token = match answer.token.is_empty() {
+            true => answer.access_token,
+            false => answer.token,
+        };
+        if token.is_empty() {
+            return Err("has no token in it");
+        }
+        let life = Duration::from_secs(answer.expires_in.unwrap_or(LIFE));
+        // One that is used up at once would make us ask for ever.
+        let until = Instant::now().checked_add(life.max(2 * MARGIN));
+        Ok(Header { value: format!("Bearer {token}"), until })
+    }
+}
+
 impl Pass {
+    /// Nothing is sent before it is asked for: most images are public, and a
+    /// password is best kept at home.
     pub(super) fn new(auth: Option<Auth>, scope: String) -> Pass {
         let bearer = auth.as_ref().filter(|a| !a.registrytoken.is_empty());
         let current = bearer.map(|auth| Header {
@@ -98,44 +123,24 @@ impl Pass {
             }
             Some(Challenge::Bearer { realm, service, scope }) => {
                 let scope = scope.unwrap_or_else(|| self.scope.clone());
-                self.fetch(agent, host, &realm, service, &scope)?
+                let service = service.unwrap_or_default();
+                self.fetch(agent, host, &realm, &service, &scope)?
             }
         };
         *current = Some(header);
         Ok(())
     }
 
+    /// Gets a token from the server that the challenge names.
     fn fetch(
         &self,
         agent: &Agent,
         host: &str,
         realm: &str,
-        service: Option<String>,
+        service: &str,
         scope: &str,
     ) -> Result<Header, RegistryError> {
-        let service = service.unwrap_or_default();
-        let asked = match &self.auth {
-            Some(auth) if !auth.identitytoken.is_empty() => {
-                agent.post(realm).send_form([
-                    ("grant_type", "refresh_token"),
-                    ("refresh_token", auth.identitytoken.as_str()),
-                    ("service", service.as_str()),
-                    ("client_id", "skiff"),
-                    ("scope", scope),
-                ])
-            }
-            auth => {
-                let mut request = agent
-                    .get(realm)
-                    .query("service", service)
-                    .query_pairs(scope.split(' ').map(|s| ("scope", s)));
-                let basic = auth.as_ref().and_then(Auth::basic);
-                if let Some(basic) = basic {
-                    request = request.header("Authorization", basic);
-                }
-                request.call()
-            }
-        };
+        let asked = self.ask(agent, realm, service, scope);
         let unreachable = |problem: String| RegistryError::Unreachable {
             host: host.to_owned(),
             problem: format!("its token server {realm}: {problem}"),
@@ -144,37 +149,55 @@ impl Pass {
         let status = answer.status().as_u16();
         let body = answer.body_mut().read_to_vec();
         let body = body.map_err(|e| unreachable(e.to_string()))?;
-        if status == 429 {
-            let host = host.to_owned();
-            let detail = detail(&body, status);
-            return Err(RegistryError::TooManyRequests { host, detail });
-        }
         if status != 200 {
-            let detail = match (status, self.has_credentials()) {
-                (401, true) => "incorrect username or password".to_owned(),
-                _ => detail(&body, status),
-            };
-            let host = host.to_owned();
-            return Err(RegistryError::Unauthorized { host, detail });
+            return Err(self.refusal(host, status, &body));
         }
-        let protocol = |problem: &str| RegistryError::Protocol {
+        Header::from_answer(&body).map_err(|problem| RegistryError::Protocol {
             url: realm.to_owned(),
-            problem: problem.to_owned(),
-        };
-        let answer: Answer = serde_json::from_slice(&body)
-            .map_err(|_| protocol("the token server's answer is no JSON"))?;
-        let token = match answer.token.is_empty() {
-            true => answer.access_token,
-            false => answer.token,
-        };
-        if token.is_empty() {
-            return Err(protocol("the token server's answer has no token"));
-        }
-        let life = Duration::from_secs(answer.expires_in.unwrap_or(LIFE));
-        Ok(Header {
-            value: format!("Bearer {token}"),
-            until: Instant::now().checked_add(life.max(2 * MARGIN)),
+            problem: format!("the token server's answer {problem}"),
         })
+    }
+
+    /// With a refresh token the OAuth2 way, else Docker's older one: a GET,
+    /// with name and password if there are any. Without, the token is for
+    /// what everybody may have.
+    fn ask(
+        &self,
+        agent: &Agent,
+        realm: &str,
+        service: &str,
+        scope: &str,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let refresh = self.auth.as_ref().map(|a| a.identitytoken.as_str());
+        if let Some(refresh) = refresh.filter(|token| !token.is_empty()) {
+            return agent.post(realm).send_form([
+                ("grant_type", "refresh_token"),
+                ("refresh_token", refresh),
+                ("service", service),
+                ("client_id", "skiff"),
+                ("scope", scope),
+            ]);
+        }
+        // Several scopes are several parameters, not one with spaces.
+        let scopes = scope.split(' ').map(|scope| ("scope", scope));
+        let mut request =
+            agent.get(realm).query("service", service).query_pairs(scopes);
+        if let Some(basic) = self.auth.as_ref().and_then(Auth::basic) {
+            request = request.header("Authorization", basic);
+        }
+        request.call()
+    }
+
+    fn refusal(&self, host: &str, status: u16, body: &[u8]) -> RegistryError {
+        let host = host.to_owned();
+        let detail = match (status, self.has_credentials()) {
+            (401, true) => "incorrect username or password".to_owned(),
+            _ => detail(body, status),
+        };
+        match status {
+            429 => RegistryError::TooManyRequests { host, detail },
+            _ => RegistryError::Unauthorized { host, detail },
+        }
     }
 
     /// A thread that panicked here left nothing half-done.

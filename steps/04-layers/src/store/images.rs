@@ -1,16 +1,16 @@
 //! Images: a config blob, and a record of what the config does not say.
 
 use std::fs;
-use std::io;
 use std::path::PathBuf;
 
+use cli_api::state::{read_json, write_json};
 use serde::{Deserialize, Serialize};
 
-use super::{Access, Lease, Store, lock, replace};
+use super::{Access, Lease, Store, lock};
 use crate::Image;
 use crate::config::ImageConfig;
 use crate::digest::{Digest, ImageId};
-use crate::error::{Error, Result, io_at};
+use crate::error::{Error, Result, absent, io_at};
 
 /// What the store knows of an image beyond its config.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,14 +135,9 @@ impl Store {
     }
 
     pub(super) fn record(&self, id: &ImageId) -> Result<Record> {
-        let path = self.record_path(id);
-        let bytes = fs::read(&path).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => Error::NoSuchImage(id.to_string()),
-            _ => io_at("read", &path)(e),
-        })?;
-        serde_json::from_slice(&bytes).map_err(|e| Error::Document {
-            what: path.display().to_string(),
-            problem: format!("damaged: {e}"),
+        read_json(&self.record_path(id)).map_err(|e| match absent(&e) {
+            true => Error::NoSuchImage(id.to_string()),
+            false => e.into(),
         })
     }
 
@@ -151,8 +146,7 @@ impl Store {
         id: &ImageId,
         record: &Record,
     ) -> Result<()> {
-        let bytes = serde_json::to_vec_pretty(record).unwrap_or_default();
-        replace(self.scratch(), &self.record_path(id), &bytes)
+        Ok(write_json(&self.record_path(id), record)?)
     }
 
     pub(super) fn record_path(&self, id: &ImageId) -> PathBuf {

@@ -4,15 +4,19 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use cli_api::state::{read_json, write_json};
 use serde::{Deserialize, Serialize};
 
-use super::{Access, Lease, Store, lock, replace};
+use super::{Access, Lease, Store, lock};
 use crate::Layer;
 use crate::apply::{self, Unpacked};
 use crate::compress;
 use crate::digest::{DiffId, Digest, Hasher, HashingReader};
-use crate::error::{Error, Result, io_at};
+use crate::error::{Error, Result, absent, io_at};
 use crate::manifest::Descriptor;
+
+/// Beside a layer's files; only a whole layer has it.
+const RECORD: &str = "layer.json";
 
 /// `layer.json`: what the store knows of a layer beyond its files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +45,7 @@ impl Store {
 
     /// Says whether a layer is there, whole.
     pub fn has_layer(&self, diff_id: &DiffId) -> bool {
-        self.layer_home(diff_id).join("layer.json").exists()
+        self.layer_home(diff_id).join(RECORD).exists()
     }
 
     /// A layer by its name.
@@ -130,14 +134,10 @@ impl Store {
 
     /// What the store knows of a layer.
     pub fn layer_record(&self, diff_id: &DiffId) -> Result<LayerRecord> {
-        let path = self.layer_home(diff_id).join("layer.json");
-        let bytes = fs::read(&path).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => Error::NoSuchBlob(diff_id.0.clone()),
-            _ => io_at("read", &path)(e),
-        })?;
-        serde_json::from_slice(&bytes).map_err(|e| Error::Document {
-            what: path.display().to_string(),
-            problem: format!("damaged: {e}"),
+        let path = self.layer_home(diff_id).join(RECORD);
+        read_json(&path).map_err(|e| match absent(&e) {
+            true => Error::NoSuchBlob(diff_id.0.clone()),
+            false => e.into(),
         })
     }
 
@@ -153,8 +153,8 @@ impl Store {
             return Ok(());
         }
         record.blobs.push(blob);
-        let path = self.layer_home(diff_id).join("layer.json");
-        replace(self.scratch(), &path, &json(&record))
+        let path = self.layer_home(diff_id).join(RECORD);
+        Ok(write_json(&path, &record)?)
     }
 
     pub(super) fn layer_home(&self, diff_id: &DiffId) -> PathBuf {
@@ -188,8 +188,7 @@ impl LayerWriter {
         blobs: Vec<Descriptor>,
     ) -> Result<Layer> {
         let record = LayerRecord { size, blobs };
-        let file = self.dir.path().join("layer.json");
-        fs::write(&file, json(&record)).map_err(io_at("write", &file))?;
+        write_json(&self.dir.path().join(RECORD), &record)?;
         let home = store.layer_home(&diff_id);
         // Shared: a sweep may not run between the rename and the pin.
         let guard = lock(store.root(), Access::Look)?;
@@ -215,10 +214,6 @@ impl LayerWriter {
         }
         Ok(Layer { diff_id, size })
     }
-}
-
-fn json(record: &LayerRecord) -> Vec<u8> {
-    serde_json::to_vec_pretty(record).unwrap_or_default()
 }
 
 fn keep_tar(

@@ -26,7 +26,6 @@
 //! the kernel releases when their holder dies.
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Result, io_at};
@@ -68,6 +67,9 @@ impl Store {
         // working directory.
         let root = root.canonicalize().map_err(io_at("find", root))?;
         let lock = lock(&root, Access::Change)?;
+        for dir in ["images", "images/records"] {
+            clear_temporary(&root.join(dir))?;
+        }
         let session = session::Session::begin(&root.join("tmp"))?;
         drop(lock);
         Ok(Store { root, session })
@@ -121,12 +123,16 @@ fn lock(root: &Path, access: Access) -> Result<File> {
     Ok(file)
 }
 
-/// Puts new content in the place of a file's old, in one step.
-fn replace(scratch: &Path, path: &Path, content: &[u8]) -> Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(scratch)
-        .map_err(io_at("make a file in", scratch))?;
-    file.write_all(content).map_err(io_at("write", path))?;
-    file.persist(path).map_err(|e| io_at("replace", path)(e.error))?;
+/// Removes what `cli_api::state` leaves when it is killed between making a
+/// temporary file and its rename. Under the lock nobody is doing that.
+fn clear_temporary(dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(dir).map_err(io_at("list", dir))? {
+        let entry = entry.map_err(io_at("list", dir))?;
+        if entry.file_name().to_string_lossy().starts_with(".new-") {
+            let path = entry.path();
+            fs::remove_file(&path).map_err(io_at("remove", &path))?;
+        }
+    }
     Ok(())
 }
 

@@ -9,16 +9,19 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 
+use cli_api::state::{read_json, write_json};
 use serde::{Deserialize, Serialize};
 
-use super::{Access, Store, lock, replace};
+use super::{Access, Store, lock};
 use crate::digest::ImageId;
-use crate::error::{Error, Result, io_at};
+use crate::error::{Error, Result, absent};
 use crate::reference::Reference;
 
+/// In `images/`.
+const FILE: &str = "repositories.json";
+
+/// The file's content.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Repositories {
     #[serde(rename = "Repositories", default)]
@@ -112,27 +115,17 @@ impl Store {
     }
 
     pub(super) fn repositories(&self) -> Result<Repositories> {
-        let path = self.images().join("repositories.json");
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Ok(Repositories::default());
-            }
-            Err(e) => return Err(io_at("read", &path)(e)),
-        };
-        serde_json::from_slice(&bytes).map_err(|e| Error::Document {
-            what: path.display().to_string(),
-            problem: format!("damaged: {e}"),
-        })
+        match read_json(&self.images().join(FILE)) {
+            Err(e) if absent(&e) => Ok(Repositories::default()),
+            other => Ok(other?),
+        }
     }
 
     pub(super) fn write_repositories(
         &self,
         names: &Repositories,
     ) -> Result<()> {
-        let path = self.images().join("repositories.json");
-        let bytes = serde_json::to_vec_pretty(names).unwrap_or_default();
-        replace(self.scratch(), &path, &bytes)
+        Ok(write_json(&self.images().join(FILE), names)?)
     }
 }
 
