@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -49,6 +50,7 @@ impl Client {
         // No pre_exec: with it, std would fork the whole daemon instead of
         // using posix_spawn, which costs more the larger the daemon is.
         let mut child = Command::new(program)
+            .arg0("skiff") // what `ps` shows, not a path below /proc
             .args(["shim", "--spec"])
             .arg(&file)
             .stdin(Stdio::null())

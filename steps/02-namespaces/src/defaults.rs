@@ -8,9 +8,6 @@ use std::path::PathBuf;
 
 use crate::sandbox::{Device, Mount, MountOptions, Source};
 
-/// How many mounts [`mounts`] returns.
-pub(crate) const COUNT: usize = 7;
-
 /// The file systems that make a root directory a running system.
 pub fn mounts() -> Vec<Mount> {
     let strict = MountOptions {

@@ -60,22 +60,14 @@ impl Sandbox {
     }
 
     /// Adds a mount. One at the same place is replaced, as `--tmpfs
-    /// /dev/shm` replaces Docker's own; parents stay before their children.
+    /// /dev/shm` replaces Docker's own. It comes before everything that is
+    /// to be mounted below it, and would be covered by it: `-v a:/x/y -v
+    /// b:/x` must mean the same as the other way round.
     pub fn mount(&mut self, mount: Mount) {
         self.mounts.retain(|old| old.target != mount.target);
-        let depth = |path: &Path| path.components().count();
-        let place = self
-            .mounts
-            .iter()
-            .position(|old| old.target.starts_with(&mount.target))
-            .or_else(|| {
-                self.mounts[defaults::COUNT.min(self.mounts.len())..]
-                    .iter()
-                    .position(|old| depth(&old.target) > depth(&mount.target))
-                    .map(|at| at + defaults::COUNT)
-            })
-            .unwrap_or(self.mounts.len());
-        self.mounts.insert(place, mount);
+        let below =
+            self.mounts.iter().position(|it| it.is_below(&mount.target));
+        self.mounts.insert(below.unwrap_or(self.mounts.len()), mount);
     }
 
     /// `--privileged`: nothing masked, nothing read-only, `/sys` writable.
@@ -244,6 +236,10 @@ impl Mount {
         Mount::new(target, Source::Bind { path, recursive: true })
     }
 
+    fn is_below(&self, target: &Path) -> bool {
+        self.target.starts_with(target)
+    }
+
     /// The same mount, read-only.
     pub fn read_only(mut self) -> Mount {
         self.options.read_only = true;
@@ -326,4 +322,66 @@ pub struct Device {
     pub uid: u32,
     /// Group inside the container.
     pub gid: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn tmpfs(target: &str) -> Mount {
+        Mount::new(target, Source::Tmpfs { options: Vec::new() })
+    }
+
+    /// Paths of a few short names, so that many are below each other.
+    fn path() -> impl Strategy<Value = String> {
+        let name = prop_oneof![Just("dev"), Just("shm"), Just("a"), Just("b")];
+        proptest::collection::vec(name, 1..4)
+            .prop_map(|names| format!("/{}", names.join("/")))
+    }
+
+    proptest! {
+        #[test]
+        fn a_parent_is_mounted_before_what_is_below_it(
+            paths in proptest::collection::vec(path(), 0..12),
+        ) {
+            let mut sandbox = Sandbox::new("/");
+            for path in &paths {
+                sandbox.mount(tmpfs(path));
+            }
+            let all = &sandbox.mounts;
+            for (at, mount) in all.iter().enumerate() {
+                for later in &all[at + 1..] {
+                    prop_assert!(
+                        !mount.target.starts_with(&later.target),
+                        "{:?} before {:?}", mount.target, later.target,
+                    );
+                }
+            }
+            for path in &paths {
+                let wanted = Path::new(path);
+                prop_assert!(all.iter().any(|it| it.target == wanted));
+            }
+        }
+    }
+
+    #[test]
+    fn a_mount_at_the_same_place_replaces_the_default() {
+        let mut sandbox = Sandbox::new("/");
+        let count = sandbox.mounts.len();
+        sandbox.mount(tmpfs("/dev/shm").read_only());
+        assert_eq!(sandbox.mounts.len(), count);
+        let shm = Path::new("/dev/shm");
+        let mut found = sandbox.mounts.iter().filter(|it| it.target == shm);
+        assert!(found.next().unwrap().options.read_only);
+    }
+
+    #[test]
+    fn a_sandbox_survives_the_way_to_another_program() {
+        let mut sandbox = Sandbox::new("/root");
+        sandbox.mount(Mount::bind("/data", "/data"));
+        let text = serde_json::to_string(&sandbox).unwrap();
+        let back: Sandbox = serde_json::from_str(&text).unwrap();
+        assert_eq!(back, sandbox);
+    }
 }
