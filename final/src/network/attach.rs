@@ -20,7 +20,7 @@ use cli_api::id::hex64;
 
 use super::dns::{Resolver, Sockets};
 use super::names::dns_names;
-use super::netns::{Fresh, inside};
+use super::netns::{Fresh, beside};
 use super::ports::port_map;
 use super::state::Sandbox;
 use super::types::Namespace;
@@ -114,17 +114,8 @@ impl Networks {
             return self.attach_rootless(&sandbox);
         }
         let (path, mut fresh) = self.nursery.take(&id)?;
-        let way_out = {
-            let state = self.state();
-            sandbox.way_out(&state.networks).map(|it| it.network.clone())
-        };
-        for endpoint in &sandbox.endpoints {
-            let out = way_out.as_ref() == Some(&endpoint.network);
-            self.plug(&mut fresh, endpoint, out)?;
-        }
-        let warnings = self.publish(&id)?;
+        let warnings = self.wire(&sandbox, &mut fresh)?;
         let sandbox = self.sandbox(&id)?;
-        self.open_resolver(&sandbox, &fresh)?;
         self.files.save(&sandbox)?;
         self.write_files(&sandbox)?;
         self.refresh_neighbours(&sandbox);
@@ -136,6 +127,45 @@ impl Networks {
         let ports = port_map(&sandbox.published, exposed);
         let namespace = Namespace::Path(path);
         Ok(Attached { namespace, endpoints, ports, warnings })
+    }
+
+    /// Cables, ports and the resolver. The resolver is opened beside the
+    /// rest: both wait for the kernel most of the time.
+    fn wire(
+        &self,
+        sandbox: &Sandbox,
+        fresh: &mut Fresh,
+    ) -> Result<Vec<String>, Error> {
+        let id = &sandbox.request.id;
+        let door = fresh.file.try_clone();
+        let door = door.map_err(Error::io("duplicate", "a namespace"))?;
+        let mut outside = || {
+            self.plug_all(sandbox, fresh)?;
+            self.publish(id)
+        };
+        if !self.needs_resolver(sandbox) {
+            return outside();
+        }
+        let (sockets, warnings) =
+            beside(door.as_fd(), Sockets::open_first, outside)?;
+        self.start_resolver(id, sockets)?;
+        Ok(warnings)
+    }
+
+    fn plug_all(
+        &self,
+        sandbox: &Sandbox,
+        fresh: &mut Fresh,
+    ) -> Result<(), Error> {
+        let way_out = {
+            let state = self.state();
+            sandbox.way_out(&state.networks).map(|it| it.network.clone())
+        };
+        for endpoint in &sandbox.endpoints {
+            let out = way_out.as_ref() == Some(&endpoint.network);
+            self.plug(fresh, endpoint, out)?;
+        }
+        Ok(())
     }
 
     /// An ordinary user's container has a loopback and nothing else: the
@@ -168,19 +198,11 @@ impl Networks {
         Ok(BTreeMap::from([(name.to_owned(), settings)]))
     }
 
-    pub(super) fn open_resolver(
+    pub(super) fn start_resolver(
         &self,
-        sandbox: &Sandbox,
-        fresh: &Fresh,
+        id: &str,
+        sockets: Sockets,
     ) -> Result<(), Error> {
-        if !self.needs_resolver(sandbox) {
-            return Ok(());
-        }
-        let sockets = inside(fresh.file.as_fd(), Sockets::open)?;
-        self.start_resolver(&sandbox.request.id, sockets)
-    }
-
-    fn start_resolver(&self, id: &str, sockets: Sockets) -> Result<(), Error> {
         let directory = std::sync::Arc::clone(&self.state);
         let runtime = self.runtime();
         let resolver = Resolver::start(&runtime, sockets, id, directory)?;
@@ -194,7 +216,7 @@ impl Networks {
         let sandbox = self.sandbox(id)?;
         self.hold_again(&sandbox);
         if self.needs_resolver(&sandbox) {
-            let sockets = self.nursery.inside(id, Sockets::open)?;
+            let sockets = self.nursery.inside(id, Sockets::open_again)?;
             self.start_resolver(id, sockets)?;
         }
         Ok(())

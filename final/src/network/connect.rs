@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 
+use super::dns::Sockets;
 use super::netns::{Fresh, inside};
 use super::reserve::reserve;
 use super::route::Route;
@@ -54,8 +55,9 @@ impl Networks {
         self.plug(&mut fresh, endpoint, false)?;
         self.move_way_out(id, before, &mut fresh)?;
         let sandbox = self.sandbox(id)?;
-        if !self.has_resolver(id) {
-            self.open_resolver(&sandbox, &fresh)?;
+        if self.needs_resolver(&sandbox) && !self.has_resolver(id) {
+            let sockets = inside(fresh.file.as_fd(), Sockets::open_again)?;
+            self.start_resolver(id, sockets)?;
         }
         self.files.save(&sandbox)?;
         self.write_files(&sandbox)

@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use super::Error;
-use super::nft::{Chain, Hook, Nft, Part, Port, Table};
+use super::nft::{Batch, Chain, Hook, Nft, Part, Port, Table};
 
 /// Where containers find the resolver, as in Docker.
 pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
@@ -58,16 +58,27 @@ pub(super) struct Resolver {
 }
 
 impl Sockets {
-    /// Opens them in the calling thread's network namespace.
+    /// Opens them in the calling thread's network namespace, which is new.
     ///
     /// A container may run a name server itself, on port 53 of all its
     /// addresses, and must find it free. So ours listens on any port, and
     /// port 53 of its address is rewritten to that, without connection
     /// tracking, which would cost every packet of the container.
-    pub(super) fn open() -> Result<Sockets, Error> {
+    pub(super) fn open_first() -> Result<Sockets, Error> {
+        // Nothing is replaced: whoever closes a connection to nf_tables
+        // waits for what was deleted over it, some ten milliseconds.
+        Sockets::open_with(Table::create)
+    }
+
+    /// The same in a namespace where a resolver may have been before.
+    pub(super) fn open_again() -> Result<Sockets, Error> {
+        Sockets::open_with(Table::replace)
+    }
+
+    fn open_with(how: fn(&Table) -> Batch) -> Result<Sockets, Error> {
         let sockets = Sockets::open_at(0)?;
         let rewritten = sockets.ports().and_then(|(udp, tcp)| {
-            let table = redirection(udp, tcp).replace();
+            let table = how(&redirection(udp, tcp));
             Nft::open()?.commit("lead port 53 to the resolver", table)
         });
         match rewritten {

@@ -9,9 +9,10 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -232,27 +233,50 @@ fn make() -> Result<Fresh, Error> {
 /// Entering changes the calling thread for good in ways that matter to a
 /// thread pool: hence a new thread.
 pub(super) fn inside<T: Send>(
-    namespace: std::os::fd::BorrowedFd<'_>,
+    namespace: BorrowedFd<'_>,
     work: impl FnOnce() -> Result<T, Error> + Send,
 ) -> Result<T, Error> {
-    on_a_thread(move || {
-        let kind = Some(LinkNameSpaceType::Network);
-        move_into_link_name_space(namespace, kind)
-            .map_err(Error::system("enter the network namespace", OWN))?;
-        work()
+    on_a_thread(move || enter(namespace).and_then(|()| work()))
+}
+
+/// Runs `there` inside a network namespace while `here` goes on outside.
+pub(super) fn beside<T: Send, U>(
+    namespace: BorrowedFd<'_>,
+    there: impl FnOnce() -> Result<T, Error> + Send,
+    here: impl FnOnce() -> Result<U, Error>,
+) -> Result<(T, U), Error> {
+    std::thread::scope(|scope| {
+        let there = move || enter(namespace).and_then(|()| there());
+        let thread = spawn(scope, there)?;
+        let here = here();
+        Ok((join(thread)?, here?))
     })
+}
+
+fn enter(namespace: BorrowedFd<'_>) -> Result<(), Error> {
+    let kind = Some(LinkNameSpaceType::Network);
+    move_into_link_name_space(namespace, kind)
+        .map_err(Error::system("enter the network namespace", OWN))
 }
 
 fn on_a_thread<T: Send>(
     work: impl FnOnce() -> Result<T, Error> + Send,
 ) -> Result<T, Error> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .name("skiff-netns-in".into())
-            .spawn_scoped(scope, work)
-            .map_err(Error::io("start a thread for", OWN))?;
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    std::thread::scope(|scope| join(spawn(scope, work)?))
+}
+
+fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, Result<T, Error>>, Error> {
+    std::thread::Builder::new()
+        .name("skiff-netns-in".into())
+        .spawn_scoped(scope, work)
+        .map_err(Error::io("start a thread for", OWN))
+}
+
+fn join<T>(thread: ScopedJoinHandle<'_, Result<T, Error>>) -> Result<T, Error> {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Writes `/proc/sys/net/<name>` of the calling thread's own namespace.

@@ -248,27 +248,38 @@ fn octets(address: IpAddr) -> Vec<u8> {
 }
 
 impl Table {
-    /// Replaces the kernel's table of this name by this one. The empty
-    /// creation at the start makes the deletion work if there is none.
+    /// Replaces the kernel's table of this name by this one.
     pub(in crate::network) fn replace(&self) -> Batch {
         let mut batch = Self::delete(&self.name);
-        let mut table = Attributes::default();
-        batch.push(Verb::NewTable, table.text(1, &self.name));
-        for (nth, set) in self.sets.iter().enumerate() {
-            set.create(&self.name, nth as u32 + 1, &mut batch);
-            batch.add(&self.name, set.name, &set.elements);
-        }
-        for chain in &self.chains {
-            chain.create(&self.name, &mut batch);
-        }
-        // Rules last: they jump to chains that must be there.
-        for chain in &self.chains {
-            chain.fill(&self.name, &mut batch);
-        }
+        self.put(&mut batch);
         batch
     }
 
-    /// Deletes the kernel's table of this name, if there is one.
+    /// Makes a table where there is none of this name.
+    pub(in crate::network) fn create(&self) -> Batch {
+        let mut batch = Batch::new();
+        self.put(&mut batch);
+        batch
+    }
+
+    fn put(&self, batch: &mut Batch) {
+        let mut table = Attributes::default();
+        batch.push(Verb::NewTable, table.text(1, &self.name));
+        for (nth, set) in self.sets.iter().enumerate() {
+            set.create(&self.name, nth as u32 + 1, batch);
+            batch.add(&self.name, set.name, &set.elements);
+        }
+        for chain in &self.chains {
+            chain.create(&self.name, batch);
+        }
+        // Rules last: they jump to chains that must be there.
+        for chain in &self.chains {
+            chain.fill(&self.name, batch);
+        }
+    }
+
+    /// Deletes the kernel's table of this name, if there is one: the empty
+    /// creation before it makes that no error.
     pub(in crate::network) fn delete(name: &str) -> Batch {
         let mut batch = Batch::new();
         let mut table = Attributes::default();
