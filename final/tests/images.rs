@@ -354,12 +354,14 @@ async fn a_prune_takes_what_has_no_name_and_says_what_that_frees() {
     let pruned = docker.prune_images(none).await.unwrap();
     let gone = pruned.images_deleted.unwrap();
     assert!(gone.iter().any(|line| line.deleted.is_some()), "{gone:?}");
-    assert_eq!(pruned.space_reclaimed, Some(1));
+    // The build cache may want the layer again.
+    assert_eq!(pruned.space_reclaimed, Some(0));
     let all = docker.list_images(None::<ListImagesOptions>).await.unwrap();
     assert_eq!(all.len(), 2);
     let none = None::<PruneBuildOptions>;
     let pruned = docker.prune_build(none).await.unwrap();
     assert!(!pruned.caches_deleted.unwrap().is_empty());
+    assert_eq!(pruned.space_reclaimed, Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use layers::reference::ReferenceError;
 use layers::store::{RemoveOptions, Removed, User};
-use layers::{Image, ImageId, Reference};
+use layers::{Image, ImageId, Lease, Reference};
 use serde::Serialize;
 
 use super::Engine;
@@ -133,6 +133,23 @@ impl Engine {
             })
         };
         self.containers.all().into_iter().filter_map(user).collect()
+    }
+
+    /// Keeps an image's layers while a container of it is being made, until
+    /// the container is in the list and counts by itself.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if they have just been removed.
+    pub(crate) fn hold(&self, image: &Image) -> Result<Lease> {
+        let lease = self.store.lease()?;
+        // Pinned first and looked for then, or they could go in between.
+        for layer in image.layers() {
+            lease.pin(&layer.0)?;
+        }
+        for layer in image.layers() {
+            self.store.layer(layer)?;
+        }
+        Ok(lease)
     }
 
     /// How many containers were made from an image; −1 is "not counted".
