@@ -16,7 +16,15 @@ impl Engine {
     /// In Docker's words.
     pub fn create_volume(&self, wanted: &CreateVolume) -> Result<Volume> {
         let existed = self.volumes.get(&wanted.name).is_ok();
-        let volume = self.volumes.create(wanted)?;
+        let volume = self.volumes.create(wanted).map_err(|error| {
+            match Error::from(error) {
+                // Docker says for what it was looking for the plugin.
+                error if error.to_string().contains("looking up volume") => {
+                    error.context(&format!("create {}", wanted.name))
+                }
+                error => error,
+            }
+        })?;
         if !existed {
             self.tell_volume("create", &volume.name);
         }

@@ -59,6 +59,7 @@ impl Request {
             body.remove(key).unwrap_or_else(|| Value::Object(Map::new()))
         };
         let host = take("HostConfig");
+        known_mounts(&host)?;
         let networking = take("NetworkingConfig");
         let networking: NetworkingConfig =
             serde_json::from_value(networking).map_err(bad)?;
@@ -86,6 +87,8 @@ impl Engine {
             return Err(Error::Invalid("no command specified".to_owned()));
         }
         self.defaults(&mut wish)?;
+        // Until the container is in the list, where `rmi` looks.
+        let _held = image.as_ref().map(|it| self.hold(it)).transpose()?;
         let id = id::hex64();
         let name = self.name_for(name, &id)?;
         let made = self.make(&id, &name, wish, image.as_ref());
@@ -242,6 +245,20 @@ impl Engine {
         }
         Ok(container)
     }
+}
+
+/// Docker's sentence about a kind of mount that there is none.
+fn known_mounts(host: &Value) -> Result<()> {
+    let mounts = host.get("Mounts").and_then(Value::as_array);
+    for mount in mounts.into_iter().flatten() {
+        let kind = mount.get("Type").and_then(Value::as_str).unwrap_or("");
+        if !matches!(kind, "volume" | "bind" | "tmpfs") {
+            return Err(Error::Invalid(format!(
+                "invalid mount config for type {kind:?}: mount type unknown"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Docker's sentence about a name.

@@ -1,0 +1,132 @@
+//! The daemon may be killed at any instant; containers do not notice.
+
+use std::time::Duration;
+
+use bollard::models::{
+    HealthConfig, RestartPolicy, RestartPolicyNameEnum as Policy,
+};
+
+use super::daemon::{Daemon, sh};
+
+fn with_policy(
+    line: &str,
+    name: Policy,
+) -> bollard::models::ContainerCreateBody {
+    let mut body = sh(line);
+    let policy = RestartPolicy { name: Some(name), maximum_retry_count: None };
+    body.host_config.as_mut().unwrap().restart_policy = Some(policy);
+    body
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_and_their_logs_survive_a_killed_daemon() {
+    let Some(mut daemon) = Daemon::start("containers_survive").await else {
+        return;
+    };
+    let line = "i=0; while true; do echo $i; i=$((i+1)); sleep 0.1; done";
+    daemon.run("lives", sh(line)).await;
+    daemon.run("ends", sh("sleep 0.5; echo last; exit 6")).await;
+    let mut going = sh("sleep 0.5");
+    going.host_config.as_mut().unwrap().auto_remove = Some(true);
+    daemon.run("goes", going).await;
+    let pid = async |daemon: &Daemon| {
+        let inspect = daemon.docker.inspect_container("lives", None).await;
+        inspect.unwrap().state.unwrap().pid.unwrap()
+    };
+    let before = pid(&daemon).await;
+    daemon.kill_and_restart(Duration::from_secs(1));
+    assert_eq!(pid(&daemon).await, before);
+    daemon
+        .until("its end is known", async |it| {
+            it.status("ends").await == "exited"
+        })
+        .await;
+    assert_eq!(daemon.wait("ends").await, 6);
+    assert_eq!(daemon.logs("ends").await, "last\n");
+    daemon
+        .until("it is removed", async |it| {
+            it.docker.inspect_container("goes", None).await.is_err()
+        })
+        .await;
+    let lines = daemon.logs("lives").await;
+    let numbers: Vec<usize> =
+        lines.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(numbers.len() > 8, "{numbers:?}");
+    assert_eq!(numbers, (0..numbers.len()).collect::<Vec<_>>());
+    daemon.remove("lives").await;
+    daemon.remove("ends").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_starts_again_until_a_person_stops_it() {
+    let Some(daemon) = Daemon::start("a_policy_starts_again").await else {
+        return;
+    };
+    daemon.run("aa", with_policy("exit 1", Policy::ALWAYS)).await;
+    let count = async |daemon: &Daemon| {
+        let inspect = daemon.docker.inspect_container("aa", None).await;
+        inspect.unwrap().restart_count.unwrap()
+    };
+    daemon.until("three restarts", async |it| count(it).await >= 3).await;
+    daemon.docker.stop_container("aa", None).await.unwrap();
+    assert_eq!(daemon.status("aa").await, "exited");
+    let stopped = count(&daemon).await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert_eq!(count(&daemon).await, stopped);
+    daemon.remove("aa").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_daemon_applies_the_policies() {
+    let Some(mut daemon) = Daemon::start("a_new_daemon_applies").await else {
+        return;
+    };
+    let long = "sleep 100";
+    daemon.run("always", with_policy("sleep 0.3", Policy::ALWAYS)).await;
+    let by_hand = with_policy(long, Policy::UNLESS_STOPPED);
+    daemon.run("by-hand", by_hand).await;
+    daemon.docker.kill_container("by-hand", None).await.unwrap();
+    daemon.kill_and_restart(Duration::from_secs(1));
+    daemon
+        .until("it runs again", async |it| {
+            let inspect = it.docker.inspect_container("always", None).await;
+            inspect.unwrap().restart_count.unwrap() > 0
+        })
+        .await;
+    assert_eq!(daemon.status("by-hand").await, "exited");
+    daemon.remove("always").await;
+    daemon.remove("by-hand").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_follows_the_probe() {
+    let Some(daemon) = Daemon::start("health_follows_the_probe").await else {
+        return;
+    };
+    let mut body = sh("sleep 100");
+    let test = ["CMD-SHELL", "test -f /tmp/ok"].map(str::to_owned);
+    body.healthcheck = Some(HealthConfig {
+        test: Some(test.to_vec()),
+        interval: Some(100_000_000),
+        retries: Some(2),
+        ..HealthConfig::default()
+    });
+    daemon.run("aa", body).await;
+    let health = async |daemon: &Daemon| {
+        let inspect = daemon.docker.inspect_container("aa", None).await;
+        let health = inspect.unwrap().state.unwrap().health.unwrap();
+        health.status.unwrap().to_string()
+    };
+    assert_eq!(health(&daemon).await, "starting");
+    daemon.until("unhealthy", async |it| health(it).await == "unhealthy").await;
+    let create = bollard::exec::CreateExecOptions {
+        cmd: Some(vec!["touch".to_owned(), "/tmp/ok".to_owned()]),
+        ..Default::default()
+    };
+    let exec = daemon.docker.create_exec("aa", create).await.unwrap();
+    let detach =
+        bollard::exec::StartExecOptions { detach: true, ..Default::default() };
+    daemon.docker.start_exec(&exec.id, Some(detach)).await.unwrap();
+    daemon.until("healthy", async |it| health(it).await == "healthy").await;
+    daemon.remove("aa").await;
+}
