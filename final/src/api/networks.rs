@@ -30,6 +30,7 @@ pub fn routes() -> Router<Arc<Engine>> {
         .route("/networks/{name}", get(inspect).delete(remove))
         .route("/networks/{name}/connect", post(connect))
         .route("/networks/{name}/disconnect", post(disconnect))
+        .route("/network-rules", get(rules))
 }
 
 fn filters(query: &Map, known: &[&str]) -> Result<Filters> {
@@ -116,4 +117,15 @@ async fn disconnect(
 ) -> Result<()> {
     let Connection { container, force, .. } = decode(body)?;
     blocking(move || engine.disconnect_network(&name, &container, force)).await
+}
+
+/// `GET /network-rules`: ours alone; Docker has no such thing.
+async fn rules(State(engine): Engined) -> Result<Json<Value>> {
+    blocking(move || {
+        let networks = &engine.networks;
+        let (rules, warnings) = (networks.rules(), networks.warnings());
+        Ok(json!({ "Rules": rules, "Warnings": warnings }))
+    })
+    .await
+    .map(Json)
 }

@@ -31,6 +31,8 @@ pub(crate) enum Group {
     Disconnect(DisconnectArgs),
     /// Remove networks that nobody uses
     Prune(PruneArgs),
+    /// Print the firewall: who reaches whom, and which port leads where
+    Rules,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -159,6 +161,7 @@ impl Group {
             Group::Prune(args) => {
                 prune::one(context, args, &prune::NETWORKS).await
             }
+            Group::Rules => rules(context).await,
         }
     }
 }
@@ -250,6 +253,15 @@ async fn ls(context: &Context, args: LsArgs) -> anyhow::Result<u8> {
         &["ID", "Name", "Driver", "Scope"],
         &rows,
     )?;
+    Ok(0)
+}
+
+async fn rules(context: &Context) -> anyhow::Result<u8> {
+    let found: Value = context.client.get("/network-rules").await?;
+    for warning in found["Warnings"].as_array().into_iter().flatten() {
+        eprintln!("WARNING: {}", warning.as_str().unwrap_or_default());
+    }
+    print!("{}", found["Rules"].as_str().unwrap_or_default());
     Ok(0)
 }
 
