@@ -1,4 +1,12 @@
 //! A daemon on demand: the first command that needs it starts it.
+//!
+//! Docker's daemon is started by the system, at boot or by the first
+//! connection to its socket (systemd.socket(5)). A workshop has neither an
+//! installation nor patience, so here the command does it.
+//!
+//! A process becomes a daemon by losing what ties it to a terminal: it gets
+//! a session of its own (setsid(2)), no input, a log for output, and `/` as
+//! its directory.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -76,6 +84,8 @@ pub fn listens(socket: &Path) -> Result<bool, Error> {
     }
 }
 
+/// The right to start a daemon: a lock on a file beside the socket. Not on
+/// the socket itself, which the daemon replaces.
 fn lock(socket: &Path) -> Result<File, Error> {
     let path = PathBuf::from(format!("{}.lock", socket.display()));
     if let Some(dir) = path.parent() {
@@ -93,6 +103,7 @@ fn lock(socket: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
+/// Starts the program, cut loose from us.
 fn spawn(mut command: Command, log: &Path) -> Result<Child, Error> {
     if let Some(dir) = log.parent() {
         fs::create_dir_all(dir)
@@ -126,6 +137,8 @@ fn spawn(mut command: Command, log: &Path) -> Result<Child, Error> {
     })
 }
 
+/// Asks again and again. There is nothing to wait on: a socket file appears
+/// with bind(2) and works only after listen(2).
 fn wait_until_it_listens(
     mut child: Child,
     socket: &Path,

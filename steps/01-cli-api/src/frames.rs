@@ -111,7 +111,8 @@ impl Decoder {
         let have = length.min(self.pending.len());
         let piece = self.pending.split_to(have).freeze();
         if have < length {
-            // The rest of the frame gets a header of its own.
+            // What is still to come of this frame: as long as it is not
+            // here, it is treated as a frame of its own.
             let rest = u32::try_from(length - have).unwrap_or(u32::MAX);
             let mut again = BytesMut::from(&header(stream, rest)[..]);
             again.unsplit(std::mem::take(&mut self.pending));

@@ -75,6 +75,9 @@ fn fill(bytes: &mut [u8]) {
     getrandom::fill(bytes).expect("the kernel has no randomness to give");
 }
 
+// Ours, not Docker's scientists: what a container does should not be pinned
+// on somebody. Two words of these make some 1,400 names; whoever gives one
+// looks first whether it is taken.
 const MOODS: &[&str] = &[
     "able", "brave", "bright", "brisk", "calm", "clear", "clever", "eager",
     "early", "fair", "fond", "fresh", "gentle", "glad", "grand", "happy",

@@ -1,4 +1,8 @@
 //! Stage 1: a process of the host, started and watched through the API.
+//!
+//! Nothing here is about containers yet. The process sees all files, all
+//! other processes and the whole network; each later stage takes one of
+//! these away, and its `main.rs` is this one with one thing more.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -8,6 +12,7 @@ use anyhow::anyhow;
 use cli_api::stage::{NoFlags, NoVerbs, Run, Stage, Started, Stdio};
 
 // ANCHOR: plain
+/// This stage keeps nothing of its own.
 struct Plain;
 
 impl Stage for Plain {

@@ -1,4 +1,7 @@
 //! Tables for people: columns as wide as their longest cell.
+//!
+//! Nothing is known of the terminal, and nothing is cut here: a table that
+//! goes into a pipe must be whole. Callers shorten long cells themselves.
 
 /// Rows of cells under a header.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +28,7 @@ impl Table {
 
 impl std::fmt::Display for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Widths count characters, not bytes: `…` is three bytes.
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|it| it.get(column));

@@ -1,4 +1,8 @@
 //! For the tests of all crates: what they need, and what they leave behind.
+//!
+//! Tests of containers use real mounts, cgroups and namespaces, which outlive
+//! the test's process if something goes wrong. A test that passes and leaves
+//! a mount behind has found a bug without saying so; this module says it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -65,6 +69,7 @@ pub fn leftovers_after(
     }
 }
 
+/// Names of what is in a directory; none if there is no such directory.
 fn names(dir: &str) -> Vec<String> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries.map(|it| it.file_name().to_string_lossy().into_owned()).collect()
@@ -101,6 +106,7 @@ fn cgroup_roots() -> Vec<PathBuf> {
     roots
 }
 
+/// All directories below `root`. A group that vanishes meanwhile is fine.
 fn directories(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut todo = vec![root.to_owned()];

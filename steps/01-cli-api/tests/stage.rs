@@ -137,12 +137,18 @@ fn what_goes_wrong_is_said_in_dockers_words_with_dockers_codes() {
         let code = output.status.code().unwrap();
         format!("{code}: {}", text(&output.stderr))
     };
-    insta::assert_snapshot!(say(&["run", "--rm", "nosuch"]), @r#"127: Error response from daemon: exec: "nosuch": executable file not found in $PATH"#);
-    insta::assert_snapshot!(say(&["run", "--rm", "/etc"]), @r#"126: Error response from daemon: exec: "/etc": Permission denied (os error 13)"#);
-    insta::assert_snapshot!(say(&["logs", "x"]), @"1: Error response from daemon: No such container: x");
-    insta::assert_snapshot!(say(&["run", "--name", "a/b", "true"]), @"1: Error response from daemon: Invalid container name (a/b), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed");
     stage.say(&["run", "-d", "--name", "one", "sleep", "1000"]);
-    insta::assert_snapshot!(say(&["exec", "one", "ls"]), @"125: Error response from daemon: step-01-cli-api has no exec: a plain process has no inside to go to; namespaces, the next step, give it one");
+    let all: Vec<_> = [
+        &["run", "--rm", "nosuch"][..],
+        &["run", "--rm", "/etc"],
+        &["run", "--name", "a/b", "true"],
+        &["logs", "x"],
+        &["exec", "one", "ls"],
+    ]
+    .into_iter()
+    .map(say)
+    .collect();
+    insta::assert_snapshot!(all.concat());
     let taken = say(&["run", "--name", "one", "true"]);
     assert!(taken.contains("The container name \"/one\" is already in use"));
     stage.end();

@@ -33,10 +33,10 @@ pub(super) fn call(name: &str, all: &[Value]) -> Result<Value, TemplateError> {
             whole.split(&by).map(Value::from).collect()
         }
         "pad" => {
-            let count = |at| number(at).map(|it| it.clamp(0, WIDEST) as usize);
-            let (before, after) =
-                (" ".repeat(count(1)?), " ".repeat(count(2)?));
-            format!("{before}{}{after}", string(0)?).into()
+            let blanks = |at| {
+                number(at).map(|it| " ".repeat(it.clamp(0, WIDEST) as usize))
+            };
+            format!("{}{}{}", blanks(1)?, string(0)?, blanks(2)?).into()
         }
         "truncate" => {
             let length = number(1)?.max(0) as usize;

@@ -115,10 +115,8 @@ fn token(first: char, rest: &str) -> Result<(Token, &str), TemplateError> {
         '=' => (Token::Assign, after),
         '.' => {
             let (fields, left) = fields(rest);
-            let left = match fields.is_empty() {
-                true => after,
-                false => left,
-            };
+            // A lone dot is the whole data.
+            let left = if fields.is_empty() { after } else { left };
             (Token::Field(fields), left)
         }
         '$' => {

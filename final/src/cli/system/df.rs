@@ -106,9 +106,13 @@ fn cache(all: &Value) -> Row {
     line("Build Cache", all.len(), active, total, free)
 }
 
+/// Title, where it is in the answer, columns, and a row of it.
+type Kind = (&'static str, &'static str, &'static [&'static str], ToRow);
+type ToRow = fn(&Value) -> Row;
+
 /// `df -v`: a table per kind.
 fn verbose(all: &Value) -> anyhow::Result<()> {
-    let tables: [(&str, &str, &[&str], fn(&Value) -> Row); 3] = [
+    let tables: [Kind; 3] = [
         ("Images", "Images", IMAGE, image),
         ("\nContainers", "Containers", CONTAINER, container),
         ("\nLocal Volumes", "Volumes", VOLUME, volume),

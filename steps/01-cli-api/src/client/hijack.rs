@@ -1,4 +1,8 @@
 //! A request after which the connection is a plain byte stream.
+//!
+//! The counterpart of [`crate::server::hijack`]. The two halves can be used
+//! by different tasks, and closed one by one: shutdown(2) of the writing
+//! half says *no more input*, and reading goes on.
 
 use hyper::{Method, StatusCode, header};
 use hyper_util::rt::TokioIo;

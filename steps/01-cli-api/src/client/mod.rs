@@ -39,6 +39,8 @@ pub struct Payload {
     body: UnsyncBoxBody<Bytes, std::io::Error>,
 }
 
+// Bodies are boxed: a request with a short JSON text and one with an
+// endless archive then have the same type, and `send` is compiled once.
 impl Payload {
     /// No body.
     pub fn none() -> Payload {
@@ -63,6 +65,7 @@ impl Payload {
         Payload { content_type, body: BodyExt::boxed_unsync(body) }
     }
 
+    /// Bytes that are all there, so that their number is sent first.
     fn whole(content_type: &'static str, bytes: Bytes) -> Payload {
         let body =
             http_body_util::Full::new(bytes).map_err(|never| match never {});
@@ -162,6 +165,7 @@ impl Client {
         if status < 400 { Ok(answer) } else { Err(refusal(answer).await) }
     }
 
+    /// A request, not sent yet.
     pub(crate) fn request(
         &self,
         method: Method,
@@ -186,6 +190,8 @@ impl Client {
             .map_err(|cause| Error::Request { path: target, cause })
     }
 
+    /// Sends a request and waits for the head of the answer, whatever its
+    /// status.
     pub(crate) async fn exchange(
         &self,
         request: Request<UnsyncBoxBody<Bytes, std::io::Error>>,
@@ -199,7 +205,9 @@ impl Client {
         sender.send_request(request).await.map_err(|it| self.not_http(it))
     }
 
-    /// Opens a connection.
+    /// Opens a connection. connect(2) on a Unix socket fails at once if
+    /// nobody listens; over TCP it may take minutes, which is left to the
+    /// user's patience and Ctrl-C.
     async fn connect(&self) -> Result<Pin<Box<dyn Wire>>, Error> {
         let connected: std::io::Result<Pin<Box<dyn Wire>>> = match &self.host {
             Host::Unix(path) => UnixStream::connect(path)
@@ -245,6 +253,7 @@ async fn refusal(answer: Response<Incoming>) -> Error {
     Error::Api { status: status.as_u16(), message }
 }
 
+/// The whole body as JSON.
 async fn decode<T: DeserializeOwned>(
     path: &str,
     answer: Response<Incoming>,
@@ -259,6 +268,8 @@ async fn decode<T: DeserializeOwned>(
         .map_err(|cause| Error::Answer { path: path.to_owned(), cause })
 }
 
+/// Reads a body that does not matter, so that the daemon has finished with
+/// the request when we go on.
 async fn drain(answer: Response<Incoming>) -> Result<(), Error> {
     match answer.into_body().collect().await {
         Ok(_) => Ok(()),

@@ -146,6 +146,8 @@ impl Reader<'_> {
         Ok(new.ino() != old.ino() || new.len() < ours.stream_position()?)
     }
 
+    /// Hands over whole lines up to the end of the file. The beginning of a
+    /// line that is just being written stays in `rest` until next time.
     fn rest_of_file(&mut self) -> Result<ControlFlow<()>, Error> {
         let Some(file) = &mut self.file else {
             return Ok(ControlFlow::Continue(()));
@@ -171,6 +173,8 @@ impl Reader<'_> {
 }
 
 impl Query {
+    /// Whether an entry was asked for; the number from the end and the
+    /// latest time are dealt with elsewhere.
     fn wants(&self, entry: &Entry) -> bool {
         let stream = match entry.stream {
             Stream::Stderr => self.stderr,
@@ -216,6 +220,8 @@ fn start_of_tail(
     Ok(files.len())
 }
 
+/// A file that is not there is nothing to read, not an error: rotation may
+/// have taken it away a moment ago.
 fn open(path: &Path) -> Result<Option<File>, Error> {
     match File::open(path) {
         Ok(file) => Ok(Some(file)),

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// The log as it is now.
 fn all(path: &Path, query: &Query) -> Vec<Entry> {
     let mut out = Vec::new();
     read(path, query, &|| true, &mut |entry| {
@@ -21,6 +22,7 @@ fn texts(path: &Path, query: &Query) -> Vec<String> {
     all(path, query).into_iter().map(|it| it.log).collect()
 }
 
+/// A directory with a log of so many short lines.
 fn filled(rotation: Rotation, lines: usize) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x-json.log");

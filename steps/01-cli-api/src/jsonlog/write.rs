@@ -70,6 +70,8 @@ impl Writer {
         let mut lines = Vec::new();
         while !output.is_empty() {
             let partial = self.partial(stream);
+            // A program that never writes a newline must not fill our
+            // memory.
             let room = MAX_LINE - partial.text.len();
             let newline = output.iter().position(|byte| *byte == b'\n');
             let (take, ends) = match newline {
@@ -101,6 +103,7 @@ impl Writer {
         self.append(&line)
     }
 
+    /// A line that was begun on one stream is not ended by the other.
     fn partial(&mut self, stream: Stream) -> &mut Partial {
         &mut self.open[usize::from(stream == Stream::Stderr)]
     }
@@ -145,6 +148,7 @@ impl Writer {
     }
 }
 
+/// With O_APPEND every write goes to the end, wherever that is by then.
 fn append_to(path: &Path) -> Result<File, Error> {
     OpenOptions::new()
         .create(true)
@@ -155,6 +159,8 @@ fn append_to(path: &Path) -> Result<File, Error> {
         .map_err(Error::write("open the log", path))
 }
 
+/// Adds one line to `out`. Bytes that are not UTF-8, which JSON cannot
+/// hold, become U+FFFD, as in Docker.
 fn encode(
     out: &mut Vec<u8>,
     text: &[u8],

@@ -1,4 +1,7 @@
 //! What handlers take from a request.
+//!
+//! axum has extractors for both, whose refusals are plain text. Docker's
+//! clients print the `message` of a JSON answer, so ours refuse with that.
 
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;

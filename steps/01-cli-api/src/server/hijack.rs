@@ -25,7 +25,9 @@ pub struct Pending(Kind);
 
 #[derive(Debug)]
 enum Kind {
+    /// The connection itself, once hyper lets go of it.
     Upgrade(OnUpgrade),
+    /// Our end of a pipe whose other end is the body of the answer.
     Output(DuplexStream),
 }
 
@@ -37,6 +39,7 @@ pub struct Hijacked {
     two_way: bool,
 }
 
+/// The two ways to be a stream, with one set of methods (below).
 #[derive(Debug)]
 enum Io {
     Upgraded(TokioIo<hyper::upgrade::Upgraded>),
@@ -65,6 +68,8 @@ pub fn hijack(
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         return (response, Pending(Kind::Upgrade(upgrade)));
     }
+    // No upgrade was asked for: the output becomes the body of an ordinary
+    // answer without a length, which ends when the output does.
     let (ours, theirs) = tokio::io::duplex(64 << 10);
     *response.body_mut() = Body::from_stream(read_all(theirs));
     (response, Pending(Kind::Output(ours)))
@@ -102,6 +107,7 @@ impl Hijacked {
     }
 }
 
+/// `Connection: Upgrade`, possibly beside `keep-alive` (RFC 9110, 7.8).
 fn asks_upgrade(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONNECTION)
@@ -109,6 +115,7 @@ fn asks_upgrade(headers: &HeaderMap) -> bool {
         .is_some_and(|it| it.to_ascii_lowercase().contains("upgrade"))
 }
 
+/// A stream of pieces, for the body of an answer.
 fn read_all(
     from: DuplexStream,
 ) -> impl futures_util::Stream<Item = std::io::Result<bytes::Bytes>> {

@@ -59,6 +59,8 @@ pub async fn bind_tcp(address: &str) -> Result<Listener, Error> {
     Ok(Listener::Tcp(listener))
 }
 
+/// Not a file or a directory that somebody keeps there by mistake: those
+/// are not removed.
 fn is_socket(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_socket())
 }

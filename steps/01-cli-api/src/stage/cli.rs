@@ -1,4 +1,7 @@
 //! The commands of a stage, and what the simple ones do.
+//!
+//! clap makes a parser, the help and the error messages out of the types
+//! below: a variant is a verb, a field a flag, its comment the help.
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -16,12 +19,15 @@ use crate::client::{Client, Host, Payload};
 use crate::table::Table;
 use crate::{Error, daemon, human, id};
 
+/// What is typed. Name and one line about it are the stage's, and are put
+/// in by [`crate::main`].
 #[derive(Debug, Parser)]
 pub(crate) struct Cli<S: Stage> {
     #[command(subcommand)]
     pub(crate) command: Command<S>,
 }
 
+/// The verbs that all stages have, and the stage's own.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command<S: Stage> {
     /// Run a command and wait for it; its exit status becomes ours
@@ -107,6 +113,7 @@ pub(crate) enum Command<S: Stage> {
     Verb(S::Verbs),
 }
 
+/// The flags of `run` that all stages have, and the stage's own.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs<F: Args> {
     /// Leave it running, and print its ID
@@ -136,6 +143,7 @@ pub(crate) struct RunArgs<F: Args> {
 }
 
 impl<F: Args + Clone> RunArgs<F> {
+    /// As it travels to the daemon.
     pub(crate) fn request(&self) -> anyhow::Result<Run<F>> {
         Ok(Run {
             id: String::new(),
@@ -252,6 +260,7 @@ async fn for_each<S: Stage>(
     }
 }
 
+/// `ps`: a table of records.
 async fn ps<S: Stage>(
     daemon: &Client,
     all: bool,
@@ -291,6 +300,7 @@ fn shorten(command: &str) -> String {
     format!("\"{text}\"")
 }
 
+/// `exec`: a start, then the same two requests as for a container.
 async fn exec(
     daemon: &Client,
     container: &str,
@@ -308,6 +318,8 @@ async fn exec(
     wait(daemon, "exec", id).await
 }
 
+/// `inspect`: JSON as the daemon gives it, in a list even for one name, as
+/// Docker does.
 async fn inspect(daemon: &Client, names: &[String]) -> anyhow::Result<()> {
     let mut all: Vec<Value> = Vec::new();
     for name in names {

@@ -1,4 +1,15 @@
 //! What the daemon of a stage holds in memory, and its life.
+//!
+//! A container is a [`Job`]: a record of what was asked and what became of
+//! it, and, while it runs, a handle on its process. The record exists twice.
+//! In memory it is a *watch*, a value that others can wait for to change:
+//! that is all there is to `wait` and `stop`. On disk it is a file, which
+//! is all that a later daemon will know.
+//!
+//! ```text
+//! created ── start ──▶ running ── the process ends ──▶ exited ── rm ──▶
+//!    └────────── start fails ────────────────────────────▲
+//! ```
 
 use std::collections::HashMap;
 use std::fs;
@@ -18,24 +29,37 @@ use crate::{id, state};
 
 /// The daemon: the stage, and a record per container.
 pub(crate) struct Daemon<S: Stage> {
+    /// What is special about this stage.
     pub(crate) stage: S,
+    /// Where its files are.
     pub(crate) place: Place,
+    /// By ID, containers and execs alike. An ordinary lock, not an
+    /// asynchronous one: it is never held while anything is waited for.
     jobs: Mutex<HashMap<String, Arc<Job<S>>>>,
+    /// Whether anybody needs us.
     pub(crate) idle: Idle,
+    /// Rung by `POST /shutdown`.
     pub(crate) shutdown: tokio::sync::Notify,
 }
 
 /// A process with its record: a container, or an exec in one.
 pub(crate) struct Job<S: Stage> {
+    /// Its files: the log, and for a container the record.
     pub(crate) dir: PathBuf,
+    /// An exec is forgotten with its container, and is in no list.
     pub(crate) is_exec: bool,
+    /// What is known of it. Receivers are woken by every change.
     pub(crate) record: watch::Sender<Record<S::Flags>>,
     /// Set while the process runs. A pidfd means this very process even
     /// after it has ended and its PID belongs to another.
     handle: Mutex<Option<OwnedFd>>,
 }
 
-/// When the daemon was needed last; it ends by itself some time after.
+/// When the daemon was needed last, and how many requests are under way.
+///
+/// A daemon that was started by a command ends by itself when nothing runs
+/// and nobody asks, so that an afternoon with six stages does not leave six
+/// daemons. Its state is on disk; the next command starts it again.
 #[derive(Debug)]
 pub(crate) struct Idle(Mutex<(Instant, usize)>);
 
@@ -51,6 +75,8 @@ impl<S: Stage> Daemon<S> {
             let Ok(mut record) =
                 state::read_json::<Record<S::Flags>>(&dir.join("config.json"))
             else {
+                // A crash between mkdir(2) and the first record leaves an
+                // empty directory. That must not keep us from starting.
                 eprintln!("skipping {}: no whole record", dir.display());
                 continue;
             };
@@ -75,21 +101,22 @@ impl<S: Stage> Daemon<S> {
         &self,
         mut run: Run<S::Flags>,
     ) -> Result<Arc<Job<S>>, ApiError> {
-        run.id = id::hex64();
-        if run.name.is_empty() {
-            run.name = id::random_name();
-        } else if !id::is_name(&run.name) {
+        if !run.name.is_empty() && !id::is_name(&run.name) {
             return Err(ApiError::bad_request(format!(
                 "Invalid container name ({}), only [a-zA-Z0-9][a-zA-Z0-9_.-] \
                  are allowed",
                 run.name
             )));
         }
+        run.id = id::hex64();
+        // The lock is held from the question to the answer: of two requests
+        // with the same name at the same time, one is refused.
         let mut jobs = self.jobs();
-        let taken = jobs
-            .values()
-            .find(|it| !it.is_exec && it.record.borrow().name == run.name);
-        if let Some(other) = taken {
+        let owner = |name: &str| {
+            let mut containers = jobs.values().filter(|it| !it.is_exec);
+            containers.find(|it| it.record.borrow().name == name)
+        };
+        if let Some(other) = owner(&run.name) {
             return Err(ApiError::conflict(format!(
                 "Conflict. The container name \"/{}\" is already in use by \
                  container \"{}\". You have to remove (or rename) that \
@@ -98,10 +125,17 @@ impl<S: Stage> Daemon<S> {
                 other.record.borrow().id
             )));
         }
+        if run.name.is_empty() {
+            let name = id::random_name();
+            run.name = match owner(&name) {
+                None => name,
+                Some(_) => format!("{name}_{}", id::short(&run.id)),
+            };
+        }
         let dir = self.place.container(&run.id);
         fs::create_dir_all(&dir).map_err(ApiError::internal)?;
         let job = Arc::new(Job::new(dir, false, Record::new(run)));
-        job.save();
+        job.save(&job.record.borrow());
         let id = job.record.borrow().id.clone();
         jobs.insert(id, job.clone());
         Ok(job)
@@ -153,16 +187,24 @@ impl<S: Stage> Daemon<S> {
     }
 
     /// Starts the process of `job` by `start`, and returns when it runs.
-    pub(crate) async fn start(
+    ///
+    /// Fails with 409 for one that has run already, and with 400 and the
+    /// stage's own words if the process cannot be made.
+    pub(crate) async fn start<F>(
         self: &Arc<Self>,
         job: Arc<Job<S>>,
-        start: impl FnOnce(&S, Stdio) -> anyhow::Result<Started> + Send + 'static,
-    ) -> Result<(), ApiError> {
+        start: F,
+    ) -> Result<(), ApiError>
+    where
+        F: FnOnce(&S, Stdio) -> anyhow::Result<Started> + Send + 'static,
+    {
         if job.record.borrow().state.status != Status::Created {
             return Err(ApiError::conflict(
                 "a container of this stage starts once; run a new one",
             ));
         }
+        // The first event, that it runs or that it does not, is the answer
+        // to this request; the second comes when it ends, maybe tomorrow.
         let (tell, told) = oneshot::channel();
         let mut tell = Some(tell);
         let log = log_in(&job.dir);
@@ -197,6 +239,8 @@ impl<S: Stage> Daemon<S> {
         self.stage
             .remove(&record.id)
             .map_err(|why| ApiError::internal(format!("{why:#}")))?;
+        // Last of all: as long as the record is there, a removal that was
+        // interrupted can be tried again.
         fs::remove_dir_all(&job.dir).map_err(ApiError::internal)?;
         self.jobs().retain(|_, it| !it.dir.starts_with(&job.dir));
         Ok(())
@@ -224,6 +268,8 @@ impl<S: Stage> Daemon<S> {
         }
     }
 
+    /// The lock. A panic in another request does not make the table of
+    /// containers wrong, so a poisoned lock is taken all the same.
     fn jobs(&self) -> MutexGuard<'_, HashMap<String, Arc<Job<S>>>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -241,6 +287,7 @@ impl<S: Stage> Job<S> {
         Inside { run: record.config.clone(), pid: record.state.pid }
     }
 
+    /// Whether its process is there.
     pub(crate) fn runs(&self) -> bool {
         self.record.borrow().state.status == Status::Running
     }
@@ -273,6 +320,8 @@ impl<S: Stage> Job<S> {
         over.map_or_else(|_| self.record.borrow().clone(), |it| it.clone())
     }
 
+    /// Writes down what [`supervise`] reports. Gives the answer to whoever
+    /// asked for the start.
     fn happened(&self, event: Event) -> Result<(), ApiError> {
         let mut answer = Ok(());
         let handle = match &event {
@@ -285,33 +334,41 @@ impl<S: Stage> Job<S> {
             _ => None,
         };
         *self.handle.lock().unwrap_or_else(PoisonError::into_inner) = handle;
-        self.record.send_modify(|record| match event {
-            Event::Started(pid) => record.state.running(pid),
-            Event::Ended(Ok(ended)) => {
-                record.state.exited(ended, String::new());
+        self.record.send_modify(|record| {
+            match event {
+                Event::Started(pid) => record.state.running(pid),
+                Event::Ended(Ok(ended)) => {
+                    record.state.exited(ended, String::new());
+                }
+                Event::Ended(Err(why)) => {
+                    let ended = Ended { code: 125, oom_killed: false };
+                    record.state.exited(ended, format!("{why:#}"));
+                }
+                Event::Failed(why) => {
+                    let text = format!("{why:#}");
+                    let code = exit_code_of(&text);
+                    answer = Err(ApiError::bad_request(text.clone()));
+                    record
+                        .state
+                        .exited(Ended { code, oom_killed: false }, text);
+                }
             }
-            Event::Ended(Err(why)) => {
-                let ended = Ended { code: 125, oom_killed: false };
-                record.state.exited(ended, format!("{why:#}"));
-            }
-            Event::Failed(why) => {
-                let text = format!("{why:#}");
-                let code = exit_code_of(&text);
-                answer = Err(ApiError::bad_request(text.clone()));
-                record.state.exited(Ended { code, oom_killed: false }, text);
-            }
+            // Before anybody hears of it: who waits for the end may remove
+            // the directory next.
+            self.save(record);
         });
-        self.save();
         answer
     }
 
-    fn save(&self) {
+    /// Puts the record on disk, except an exec's, which nobody will ask for
+    /// after a restart.
+    fn save(&self, record: &Record<S::Flags>) {
         if self.is_exec {
             return;
         }
         let file = self.dir.join("config.json");
         // Without a record the container is lost to the *next* daemon only.
-        if let Err(why) = state::write_json(&file, &*self.record.borrow()) {
+        if let Err(why) = state::write_json(&file, record) {
             eprintln!("{why}");
         }
     }
@@ -331,6 +388,8 @@ pub(crate) fn exit_code_of(error: &str) -> i32 {
     }
 }
 
+/// Kills what an earlier daemon left running. By PID *and* start time: the
+/// machine may have been booted since, and the PID be anybody's.
 fn end_orphan<F>(record: &mut Record<F>) {
     if record.state.alive()
         && let Ok(pid) = i32::try_from(record.state.pid)

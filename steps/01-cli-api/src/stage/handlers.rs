@@ -1,4 +1,10 @@
 //! What the daemon does for each route of [`crate::routes`].
+//!
+//! A handler takes the request apart, asks the [`Daemon`], and puts the
+//! answer together; it decides nothing. What it takes from the request is in
+//! its arguments: `State` is the daemon, `Path` a part of the path,
+//! [`Params`] what stands behind `?`, [`JsonBody`] the body. An
+//! [`ApiError`] becomes a status and `{"message": …}`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,13 +31,17 @@ type Shared<S> = State<Arc<Daemon<S>>>;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Info {
+    /// [`Stage::NAME`].
     pub(crate) name: String,
+    /// The daemon's own.
     pub(crate) pid: u32,
     /// Which build of the program it runs.
     pub(crate) build: String,
+    /// Where its files are.
     pub(crate) state: PathBuf,
 }
 
+/// `GET /info`
 pub(crate) async fn info<S: Stage>(
     State(daemon): Shared<S>,
 ) -> Result<Json<Info>, ApiError> {
@@ -53,10 +63,13 @@ pub(crate) fn build_of_this_program() -> std::io::Result<String> {
     Ok(format!("{}-{}-{}", file.dev(), file.ino(), file.mtime_nsec()))
 }
 
+/// `POST /shutdown`: end, and with you all that you run.
 pub(crate) async fn shutdown<S: Stage>(State(daemon): Shared<S>) {
     daemon.shutdown.notify_one();
 }
 
+/// `POST /containers/create`: a [`Run`] in, 201 and `{"Id": …}` out. There
+/// is a record then, and no process.
 pub(crate) async fn create<S: Stage>(
     State(daemon): Shared<S>,
     JsonBody(run): JsonBody<Run<S::Flags>>,
@@ -66,6 +79,7 @@ pub(crate) async fn create<S: Stage>(
     Ok((StatusCode::CREATED, Json(json!({ "Id": id }))))
 }
 
+/// `POST /containers/ID/start`: 204 when the process runs.
 pub(crate) async fn start<S: Stage>(
     State(daemon): Shared<S>,
     Path(id): Path<String>,
@@ -88,12 +102,15 @@ pub(crate) async fn start<S: Stage>(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// `?all=1`
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ListParams {
+    /// Also what does not run.
     all: u8,
 }
 
+/// `GET /containers/json`: a list of [`Record`]s, newest first.
 pub(crate) async fn list<S: Stage>(
     State(daemon): Shared<S>,
     Params(params): Params<ListParams>,
@@ -105,6 +122,7 @@ pub(crate) async fn list<S: Stage>(
     Json(all)
 }
 
+/// `GET /containers/ID/json`: the [`Record`], and what the stage adds.
 pub(crate) async fn inspect<S: Stage>(
     State(daemon): Shared<S>,
     Path(id): Path<String>,
@@ -113,6 +131,8 @@ pub(crate) async fn inspect<S: Stage>(
     let inside = job.inside();
     let mut shown = serde_json::to_value(&*job.record.borrow())
         .map_err(ApiError::internal)?;
+    // Reading files in /sys or /proc blocks, and a thread that serves
+    // requests must not: others wait for the same thread.
     let more =
         tokio::task::spawn_blocking(move || daemon.stage.inspect(&inside))
             .await
@@ -123,14 +143,20 @@ pub(crate) async fn inspect<S: Stage>(
     Ok(Json(shown))
 }
 
+/// `?follow=1&timestamps=1&tail=10`
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct LogParams {
+    /// Go on until the process has ended.
     follow: u8,
+    /// The time before each line.
     timestamps: u8,
+    /// So many lines from the end; all without it.
     tail: Option<usize>,
 }
 
+/// `GET /containers/ID/logs` and `GET /exec/ID/logs`: a stream of
+/// [frames](crate::frames), which begins at once and may last for days.
 pub(crate) async fn logs<S: Stage>(
     State(daemon): Shared<S>,
     Path(id): Path<String>,
@@ -147,6 +173,9 @@ pub(crate) async fn logs<S: Stage>(
     output::answer(output::log(log, query, params.timestamps == 1, ended))
 }
 
+/// `POST /containers/ID/wait`: answers when the process has ended, with
+/// `{"StatusCode": 0}`. A request that takes as long as a process lives is
+/// odd, and simple: nobody has to ask again and again.
 pub(crate) async fn wait<S: Stage>(
     State(daemon): Shared<S>,
     Path(id): Path<String>,
@@ -155,12 +184,17 @@ pub(crate) async fn wait<S: Stage>(
     Ok(Json(json!({ "StatusCode": record.state.exit_code })))
 }
 
+/// `?t=10`
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct StopParams {
+    /// Seconds between asking and killing.
     t: Option<u64>,
 }
 
+/// `POST /containers/ID/stop`: SIGTERM, which a program can answer by
+/// putting its affairs in order; after a while SIGKILL, which it cannot.
+/// 204, or 304 if it does not run.
 pub(crate) async fn stop<S: Stage>(
     State(daemon): Shared<S>,
     Path(id): Path<String>,
@@ -179,12 +213,15 @@ pub(crate) async fn stop<S: Stage>(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// `?signal=15`
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct KillParams {
+    /// By number (signal(7)); 9 without it.
     signal: Option<i32>,
 }
 
+/// `POST /containers/ID/kill`: 204 when the signal has been sent.
 pub(crate) async fn kill<S: Stage>(
     State(daemon): Shared<S>,
     Path(id): Path<String>,
@@ -198,12 +235,15 @@ pub(crate) async fn kill<S: Stage>(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// `?force=1`
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct RemoveParams {
+    /// Kill it first.
     force: u8,
 }
 
+/// `DELETE /containers/ID`: 204; 409 while it runs.
 pub(crate) async fn remove<S: Stage>(
     State(daemon): Shared<S>,
     Path(id): Path<String>,
@@ -220,9 +260,11 @@ pub(crate) async fn remove<S: Stage>(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// The body of `POST /containers/ID/exec`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct ExecRequest {
+    /// The command and its arguments.
     pub(crate) cmd: Vec<String>,
 }
 
@@ -254,10 +296,17 @@ pub(crate) async fn exec<S: Stage>(
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct VerbRequest<V> {
+    /// As clap has parsed it.
     pub(crate) verb: V,
+    /// What relative paths in it are relative to.
     pub(crate) cwd: PathBuf,
 }
 
+/// `POST /verbs`: a stream of frames, whose last one may be an error.
+///
+/// HTTP sends the status first, so a request that fails half way has said
+/// 200 already. Docker has the same problem with `pull`, and the same way
+/// out: the error travels in the stream.
 pub(crate) async fn verb<S: Stage>(
     State(daemon): Shared<S>,
     JsonBody(request): JsonBody<VerbRequest<S::Verbs>>,

@@ -59,6 +59,7 @@ mod process;
 mod record;
 mod records;
 
+use std::fmt::Debug;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -157,19 +158,14 @@ pub trait Stage: Sized + Send + Sync + 'static {
     }
 }
 
-/// What can travel as JSON and be shared between threads.
+/// What can travel as JSON and be shared between threads: a short name for
+/// a long list of bounds. Every type that fulfils them is one.
 pub trait Message:
-    std::fmt::Debug + Clone + Serialize + DeserializeOwned + Send + Sync + 'static
+    Debug + Clone + Serialize + DeserializeOwned + Send + Sync + 'static
 {
 }
 impl<T> Message for T where
-    T: std::fmt::Debug
-        + Clone
-        + Serialize
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static
+    T: Debug + Clone + Serialize + DeserializeOwned + Send + Sync + 'static
 {
 }
 

@@ -1,4 +1,10 @@
 //! Output on its way from the daemon to the terminal, in frames.
+//!
+//! The daemon's end runs on a thread that may block, because it reads files
+//! and waits for them to grow; HTTP runs on threads that may not. A channel
+//! of bounded length lies between the two. It also keeps a slow terminal
+//! from filling the daemon's memory: when the queue is full, the reader
+//! waits.
 
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -59,6 +65,7 @@ impl Sender {
     }
 }
 
+/// For stages, whose verbs print as any program does.
 impl Write for Sender {
     fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
         match self.send(Stream::Stdout, data) {
@@ -99,6 +106,8 @@ pub(crate) fn log(
 /// What the daemon reported in the stream, or a broken connection.
 pub(crate) async fn print(answer: Response<Incoming>) -> anyhow::Result<()> {
     let mut body = answer.into_body();
+    // A frame of HTTP's body and one of ours are different things: the
+    // network may cut or join the pieces as it likes.
     let mut decoder = Decoder::default();
     while let Some(frame) = body.frame().await {
         let frame =

@@ -42,6 +42,9 @@ pub(crate) fn supervise(
     let input =
         File::open("/dev/null").map_err(Error::read(Path::new("/dev/null")))?;
     let stdio = Stdio { input: input.into(), output, errors };
+    // `stdio` moves into `start` and is closed when that returns. From then
+    // on only the process holds the writing ends of the pipes, and their
+    // end comes when it has ended.
     std::thread::spawn(move || {
         let started = match start(stdio) {
             Ok(started) => started,
@@ -86,6 +89,7 @@ fn copy_both(
     both
 }
 
+/// Copies one stream to the log until nobody holds its writing end.
 fn copy(from: OwnedFd, stream: Stream, writer: &Mutex<Writer>) {
     let mut from = File::from(from);
     let mut buffer = vec![0; 32 << 10];

@@ -60,6 +60,7 @@ pub enum Status {
 }
 
 impl<F> Record<F> {
+    /// Of a container that has just been asked for.
     pub(crate) fn new(run: Run<F>) -> Record<F> {
         Record {
             id: run.id.clone(),
@@ -81,6 +82,7 @@ impl<F> Record<F> {
 }
 
 impl State {
+    /// Its process runs now.
     pub(crate) fn running(&mut self, pid: u32) {
         self.status = Status::Running;
         self.pid = pid;
@@ -88,6 +90,7 @@ impl State {
         self.started_at = Timestamp::now().to_string();
     }
 
+    /// Its process has ended, or could not be started, which `error` says.
     pub(crate) fn exited(&mut self, ended: Ended, error: String) {
         self.status = Status::Exited;
         self.pid = 0;
