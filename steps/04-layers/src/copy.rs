@@ -30,6 +30,7 @@ use crate::{Change, DiffId, Snapshots, Store};
 /// Root file systems made by copying.
 #[derive(Debug, Clone)]
 pub struct CopySnapshots {
+    /// Has the layers, and room for the copies.
     store: Arc<Store>,
 }
 
@@ -39,10 +40,12 @@ impl CopySnapshots {
         CopySnapshots { store }
     }
 
+    /// Not in `overlay2/`: a learner shall see what is what.
     fn home(&self, id: &str) -> PathBuf {
         self.store.root().join("copies").join(id)
     }
 
+    /// Where the layers' files are.
     fn layer_dirs(&self, layers: &[DiffId]) -> Vec<PathBuf> {
         layers.iter().map(|id| self.store.layer_dir(id)).collect()
     }
@@ -78,6 +81,9 @@ impl Snapshots for CopySnapshots {
         Ok(home.join("rootfs"))
     }
 
+    /// Every file of the copy is compared with its original, which takes as
+    /// long as the copying did. An overlay mount has the answer lying ready:
+    /// its upper directory.
     fn changes(&self, id: &str) -> Result<Vec<Change>> {
         let (rootfs, layers) = self.parts(id)?;
         Ok(diff::changes(&rootfs, &layers)?)
@@ -122,6 +128,7 @@ struct Copy {
 }
 
 impl Copy {
+    /// One merged directory; the real ones behind it are the layers'.
     fn directory(&mut self, from: &Directory, to: &Path) -> Result<()> {
         for (name, entry) in from.entries()? {
             let to = to.join(&name);
@@ -161,6 +168,7 @@ impl Copy {
     }
 }
 
+/// Everything but directories. Attributes come after.
 fn leaf(from: &Path, meta: &Metadata, to: &Path) -> Result<()> {
     let kind = meta.file_type();
     if kind.is_symlink() {
@@ -210,6 +218,7 @@ fn attributes(from: &Path, to: &Path, meta: &Metadata) -> Result<()> {
         .map_err(|e| io_at("set the time of", to)(e.into()))
 }
 
+/// Never follows: a layer's links are for the container.
 fn lstat(path: &Path) -> Result<Metadata> {
     fs::symlink_metadata(path).map_err(io_at("look at", path))
 }

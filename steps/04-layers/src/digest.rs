@@ -228,6 +228,7 @@ impl Hasher {
     }
 }
 
+/// Algorithm and lower-case hex.
 fn text(algorithm: &str, bytes: &[u8]) -> Digest {
     let mut text = format!("{algorithm}:");
     for byte in bytes {
@@ -240,6 +241,7 @@ fn text(algorithm: &str, bytes: &[u8]) -> Digest {
 /// A reader that hashes and counts what passes through it.
 #[derive(Debug)]
 pub struct HashingReader<R> {
+    /// Where the bytes come from.
     inner: R,
     hasher: Hasher,
     bytes: u64,

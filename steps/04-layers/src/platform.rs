@@ -1,5 +1,11 @@
 //! Platforms: which machine an image runs on.
 //!
+//! | here | uname -m | images |
+//! |---|---|---|
+//! | `amd64` | `x86_64` | `linux/amd64` |
+//! | `arm64` | `aarch64` | `linux/arm64`, sometimes `linux/arm64/v8` |
+//! | `arm` | `armv7l` | `linux/arm/v7`, older `v6`, `v5` |
+//!
 //! One tag may stand for several images (an *index*), one for each platform.
 //! The names are Go's (`amd64`, not `x86_64`), because registries use them.
 
@@ -79,6 +85,7 @@ impl Platform {
         number(&wanted.variant).checked_sub(number(&self.variant))
     }
 
+    /// The variant that an image without one has as well.
     fn plain_variant(&self) -> Option<&str> {
         match (self.architecture.as_str(), self.variant.as_deref()) {
             ("arm64", Some("v8")) | ("amd64", Some("v1")) => None,

@@ -1,5 +1,10 @@
 //! Image references: what a person types to name an image.
 //!
+//! ```text
+//! localhost:5000 / team/app : 1.2 @ sha256:3f1a…
+//! └─ domain ───┘   └ path ┘   tag   └ digest ──┘
+//! ```
+//!
 //! `nginx` is short for `docker.io/library/nginx:latest`. The grammar and the
 //! rules of that expansion are Docker's, and so are the error sentences,
 //! because people search the web for them.
@@ -20,6 +25,7 @@ pub const DEFAULT_TAG: &str = "latest";
 
 /// The specification allows no longer repository name.
 const NAME_MAX: usize = 255;
+/// As much as a registry has to take.
 const TAG_MAX: usize = 128;
 
 /// Why a text is not an image reference.
@@ -57,7 +63,9 @@ pub enum ReferenceError {
 )]
 #[serde(try_from = "String", into = "String")]
 pub struct Reference {
+    /// Never empty.
     domain: String,
+    /// With `library/` where that was left out.
     path: String,
     tag: Option<String>,
     digest: Option<Digest>,
@@ -136,6 +144,7 @@ impl Reference {
         Reference { tag: None, digest: None, ..self.clone() }
     }
 
+    /// Tag before digest, the order in which both may be written.
     fn suffixed(&self, mut text: String) -> String {
         if let Some(tag) = &self.tag {
             text.push(':');
@@ -161,6 +170,7 @@ impl FromStr for Reference {
             Some((name, digest)) => (name, Some(digest)),
             None => (rest, None),
         };
+        // Only now: a digest has a colon of its own.
         let (path, tag) = split_tag(rest);
         let path = match domain {
             DEFAULT_DOMAIN if !path.contains('/') && !path.is_empty() => {
@@ -209,6 +219,8 @@ fn split_tag(text: &str) -> (&str, Option<&str>) {
     }
 }
 
+/// Upper case gets an error of its own: it is the most frequent mistake, and
+/// `docker build -t MyApp` should say what is wrong.
 fn check_path(path: &str) -> Result<(), ReferenceError> {
     if path.is_empty() {
         return Err(ReferenceError::Empty);
@@ -247,6 +259,7 @@ fn is_component(text: &str) -> bool {
     }
 }
 
+/// A host and perhaps a port. Upper case is fine in host names, `_` is not.
 fn is_domain(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         // An IPv6 address has colons of its own, hence the brackets.
@@ -278,6 +291,7 @@ fn is_domain(text: &str) -> bool {
         })
 }
 
+/// What is between the dots of a host name (RFC 1123).
 fn is_label(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
     !text.is_empty()
@@ -286,6 +300,7 @@ fn is_label(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
+/// Begins with a letter, digit or `_`: `-x` would look like a flag.
 fn is_tag(text: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     let rest = |b: u8| word(b) || b == b'.' || b == b'-';
@@ -294,6 +309,7 @@ fn is_tag(text: &str) -> bool {
         && text.bytes().all(rest)
 }
 
+/// Image IDs are printed in lower case.
 fn is_lower_hex(b: u8) -> bool {
     matches!(b, b'0'..=b'9' | b'a'..=b'f')
 }

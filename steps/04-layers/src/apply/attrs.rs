@@ -1,5 +1,10 @@
 //! Owners, modes, extended attributes, times; in this order, because
 //! chown(2) clears setuid bits and file capabilities.
+//!
+//! Everything but the content is set through the descriptor that made the
+//! file, or on the name without following it: at no moment is there a path
+//! that somebody could exchange in between, which is how a chmod through a
+//! link came about in the `tar` crate (RUSTSEC-2026-0067).
 
 use std::os::fd::AsRawFd;
 
@@ -131,6 +136,10 @@ impl Applier {
 }
 
 /// The attributes to set; hostile ones are an error.
+///
+/// Two kinds are not set. What speaks of the host it came from would be wrong
+/// here (an SELinux label) or cannot be right here (a POSIX ACL with IDs of
+/// another system). What speaks of overlayfs would be an attack.
 fn wanted(
     entry: &Entry,
 ) -> Result<impl Iterator<Item = (&[u8], &[u8])>, TarError> {
@@ -154,6 +163,8 @@ fn wanted(
     Ok(all.map(|(name, value)| (name.as_slice(), value.as_slice())))
 }
 
+/// IDs as numbers: names are for `/etc/passwd` of the image, which this
+/// program never reads while unpacking.
 fn owner(entry: &Entry) -> (Uid, Gid) {
     (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid))
 }

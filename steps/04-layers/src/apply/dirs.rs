@@ -35,6 +35,8 @@ pub(super) struct Dirs {
 }
 
 impl Dirs {
+    /// The one path that comes from us and not from the tar. From here on
+    /// everything is relative to this descriptor.
     pub(super) fn open(dir: &Path) -> Result<Dirs, TarError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(dir, flags, Mode::empty())
@@ -126,6 +128,8 @@ impl Dirs {
         self.openat2(path, OFlags::RDONLY, ResolveFlags::NO_SYMLINKS)
     }
 
+    /// `NO_MAGICLINKS` also refuses links like `/proc/self/root`, which jump
+    /// instead of being walked.
     fn openat2(
         &self,
         path: &[u8],
@@ -236,6 +240,9 @@ fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
 }
 
 /// Resolves `.` and `..` as text; `..` at the top stays at the top.
+///
+/// For the targets of links; the kernel does the same with them in a walk
+/// with `RESOLVE_IN_ROOT`.
 fn clean_in_root(path: &[u8]) -> Vec<u8> {
     let mut stack: Vec<&[u8]> = Vec::new();
     for part in path.split(|b| *b == b'/') {

@@ -1,5 +1,17 @@
 //! Reading a tar: blocks of 512 bytes, a header and then content.
 //!
+//! ```text
+//! ┌────────┬─────────────┬────────┬────────┬───────┬────┬────┐
+//! │ header │ PAX records │ header │ header │ data… │ 0… │ 0… │
+//! │ type x │ path=…      │ of the │ of the │       │    │    │
+//! │        │ mtime=…     │ entry  │ next   │       │ end mark│
+//! └────────┴─────────────┴────────┴────────┴───────┴────┴────┘
+//!   512      n × 512       512      512      n × 512
+//! ```
+//!
+//! There is no table of contents, and no checksum but that of each header:
+//! a program finds the next entry only by believing the size of this one.
+//!
 //! Names and sparse maps are read by the `tar` crate's [`tar::Header`]. The
 //! order of things is ours, because it decides what is believed: names and extended
 //! headers are limited in length, and only regular files have content (Go's
@@ -16,18 +28,25 @@ use super::pax::Pax;
 use super::sparse::{self, PaxSparse, Sparse};
 use super::{Limits, TarError};
 
+/// The unit of everything in a tar: headers are one, content is filled up to
+/// a whole number of them. A tape drive wanted it so in 1979.
 const BLOCK: usize = 512;
 /// Longer names and extended headers than this have no honest use (Go's
 /// limit too).
 const EXTENSION_MAX: u64 = 1 << 20;
+/// PATH_MAX of the kernel, its NUL included: longer paths cannot be opened
+/// (ENAMETOOLONG), and only a hostile tar has them.
 const PATH_MAX: usize = 4096;
 
 /// What an entry wants to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// `0`, NUL, and what nobody has used for decades (`7`, contiguous).
     File,
     Directory,
+    /// Its target is text that means something only in the container.
     Symlink,
+    /// A second name for an entry that came before.
     HardLink,
     Char,
     Block,
@@ -75,6 +94,8 @@ struct Ahead {
 }
 
 impl<'a> Entries<'a> {
+    /// Reads nothing yet. `input` is better a buffer in memory than a file:
+    /// headers are read by 512 bytes each.
     pub(crate) fn new(
         input: &'a mut dyn BufRead,
         limits: Limits,
@@ -141,6 +162,9 @@ impl<'a> Entries<'a> {
         self.left -= bytes as u64;
     }
 
+    /// Puts together what the header and the extensions before it say. Where
+    /// both speak, the extension counts: it exists because the header's field
+    /// is too small or too poor.
     fn entry(
         &mut self,
         header: &Header,
@@ -189,6 +213,8 @@ impl<'a> Entries<'a> {
         Ok(())
     }
 
+    /// An unknown type is refused and not skipped: POSIX says to take it for
+    /// a file, and then two programs would see different layers.
     fn kind(&self, header: &Header, path: &[u8]) -> Result<Kind, TarError> {
         Ok(match header.as_bytes()[156] {
             // Before POSIX a directory was a file with a slash at the end.
@@ -210,6 +236,8 @@ impl<'a> Entries<'a> {
         })
     }
 
+    /// A field that must not be negative, with the place of the header in the
+    /// error.
     fn number(&self, header: &Header, field: Field) -> Result<u64, TarError> {
         field.natural(header.as_bytes()).map_err(|e| self.bad(e))
     }
@@ -247,6 +275,8 @@ impl<'a> Entries<'a> {
         Ok(Timespec { tv_sec, tv_nsec: 0 })
     }
 
+    /// Two numbers that name a driver and one of its devices; only for the
+    /// types that have them, because other tars leave rubbish there.
     fn device(
         &self,
         kind: Kind,
@@ -262,6 +292,8 @@ impl<'a> Entries<'a> {
         Ok((part(Field::Major)?, part(Field::Minor)?))
     }
 
+    /// Whichever of the four forms is used, the pieces must account for every
+    /// byte of content: otherwise the rest would be read as headers.
     fn sparse(
         &mut self,
         header: &Header,
@@ -383,6 +415,9 @@ impl<'a> Entries<'a> {
         Ok(data)
     }
 
+    /// GNU tar's way to say a name that does not fit into the header: an
+    /// entry of its own before, whose content is the name, with a NUL at its
+    /// end.
     fn long_name(&mut self, size: u64) -> Result<Vec<u8>, TarError> {
         let mut name = self.extension(size)?;
         if let Some(end) = name.iter().position(|b| *b == 0) {
@@ -391,6 +426,8 @@ impl<'a> Entries<'a> {
         Ok(name)
     }
 
+    /// What the caller did not read is still in the way, and so is what fills
+    /// the last block.
     fn skip_content(&mut self) -> Result<(), TarError> {
         while self.left > 0 {
             let bytes = self.content()?.len();
@@ -410,17 +447,20 @@ impl<'a> Entries<'a> {
         Ok(())
     }
 
+    /// All of `bytes`, or "ends in the middle".
     fn read_exact(&mut self, bytes: &mut [u8]) -> Result<(), TarError> {
         self.input.read_exact(bytes).map_err(TarError::Read)?;
         self.at += bytes.len() as u64;
         Ok(())
     }
 
+    /// With the offset of the header: `dd` or a hex viewer finds the place.
     fn bad(&self, problem: impl ToString) -> TarError {
         TarError::Header { at: self.start, problem: problem.to_string() }
     }
 }
 
+/// Before anybody allocates, splits or opens anything with them.
 fn check_names(entry: &Entry) -> Result<(), TarError> {
     for name in [&entry.path, &entry.link] {
         if name.len() >= PATH_MAX {
@@ -433,6 +473,7 @@ fn check_names(entry: &Entry) -> Result<(), TarError> {
     Ok(())
 }
 
+/// The same error as a short read elsewhere.
 fn truncated() -> TarError {
     TarError::Read(std::io::ErrorKind::UnexpectedEof.into())
 }

@@ -3,17 +3,22 @@
 /// Where a header has its numbers (ustar, POSIX.1-1988).
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Field {
+    /// Permission bits; some writers put the file type in front.
     Mode,
+    /// Seven octal digits: up to 2,097,151. More needs base 256 or PAX.
     Uid,
     Gid,
+    /// Eleven octal digits: up to 8 GiB.
     Size,
     Mtime,
+    /// Sum of the header's bytes.
     Checksum,
     Major,
     Minor,
 }
 
 impl Field {
+    /// Offset and length are the same in all variants of the format.
     fn range(self) -> std::ops::Range<usize> {
         match self {
             Field::Mode => 100..108,
@@ -44,6 +49,8 @@ impl Field {
     }
 }
 
+/// Seven or eleven digits, with a space or NUL before or after them, as the
+/// taste of the writer was.
 fn octal(bytes: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(bytes).ok()?;
     let text = text.trim_matches([' ', '\0']);

@@ -9,11 +9,15 @@ use rustix::fs::Timespec;
 /// What the extended header of one entry says; `None` is "see the header".
 #[derive(Debug, Default)]
 pub(super) struct Pax {
+    /// The whole path: ustar has room for 255 bytes at most, and only if
+    /// there is a slash at the right place.
     pub(super) path: Option<Vec<u8>>,
     pub(super) link: Option<Vec<u8>>,
+    /// Content length, for files of more than 8 GiB.
     pub(super) size: Option<u64>,
     pub(super) uid: Option<u64>,
     pub(super) gid: Option<u64>,
+    /// With nanoseconds, and before 1970.
     pub(super) mtime: Option<Timespec>,
     /// `SCHILY.xattr.NAME` and its older twin `LIBARCHIVE.xattr.NAME`.
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
@@ -36,6 +40,8 @@ impl Pax {
         Ok(pax)
     }
 
+    /// Keys that are not known (atime, ctime, comment, the makers' own) say
+    /// nothing about a layer.
     fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
         // An empty value takes the keyword back (pax(1)).
         let some = (!value.is_empty()).then(|| value.to_vec());
@@ -79,6 +85,7 @@ fn split(data: &[u8]) -> Result<(&[u8], &[u8]), String> {
     }
 }
 
+/// Digits only, so that the same text means the same to every reader.
 fn number(key: &[u8], value: &[u8]) -> Result<Option<u64>, String> {
     if value.is_empty() {
         return Ok(None);

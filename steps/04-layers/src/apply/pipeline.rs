@@ -64,6 +64,8 @@ pub fn unpack(
     })
 }
 
+/// The scope ends when both have: an error here makes the other thread's next
+/// send fail, and it stops.
 fn two_threads(
     input: &mut (impl Read + Send),
     bytes: &AtomicU64,
@@ -110,6 +112,8 @@ impl<R: Read> Read for Tee<'_, R> {
 }
 
 /// The thread that inflates.
+///
+/// Its errors travel as the last message.
 struct Feed<'a> {
     full: SyncSender<io::Result<Vec<u8>>>,
     empty: Receiver<Vec<u8>>,
@@ -177,6 +181,8 @@ fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 struct Chunks {
     take: Receiver<io::Result<Vec<u8>>>,
     give: Sender<Vec<u8>>,
+    /// What is being read; its buffer goes back afterwards, so that a layer
+    /// of any size needs the memory of a few chunks.
     chunk: Vec<u8>,
     at: usize,
     hasher: Hasher,

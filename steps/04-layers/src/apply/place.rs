@@ -1,4 +1,9 @@
 //! Putting one entry into the layer.
+//!
+//! The rule for all kinds: resolve the *directory* (links in it count, but
+//! inside the layer only), then make the last component new, following
+//! nothing. What has the name already is removed first, unless both are
+//! directories. So an entry can be replaced but never written through.
 
 use std::rc::Rc;
 
@@ -12,6 +17,9 @@ use super::error::sys;
 use super::{Applier, TarError};
 
 /// Before the name of something that is gone.
+///
+/// The three names are those of the OCI image specification ("Whiteouts"),
+/// and AUFS's before.
 const WHITEOUT: &[u8] = b".wh.";
 /// In a directory: nothing from below shows through.
 const OPAQUE: &[u8] = b".wh..wh..opq";
@@ -59,6 +67,8 @@ impl Applier {
     }
 
     /// `./`: the root directory itself, which has an owner and a mode too.
+    ///
+    /// Many tars begin with it. Without it the root has mode 0755.
     fn root(&mut self, entry: &Entry) -> Result<(), TarError> {
         if entry.kind != Kind::Directory {
             let problem = "the root of a layer must be a directory";
@@ -171,6 +181,10 @@ impl Applier {
     /// The target is another entry of this layer, resolved in the layer. The
     /// link itself is not followed at its end: linkat(2) without
     /// AT_SYMLINK_FOLLOW makes a second name for a symbolic link.
+    ///
+    /// Both names are of this layer. A link into a lower layer is not
+    /// possible: overlayfs copies a file up as a new inode, so a tar that
+    /// needs it was not made from a layer.
     fn hard_link(
         &mut self,
         entry: &Entry,
@@ -247,6 +261,8 @@ impl Applier {
         }
     }
 
+    /// Deleting is adding: the lower layer cannot be changed, so this one
+    /// says that a name of it does not count.
     fn whiteout(
         &mut self,
         entry: &Entry,
@@ -292,6 +308,9 @@ impl Applier {
     }
 
     /// Makes something new, if need be instead of what has its name.
+    ///
+    /// `make` is called a second time after the old thing is gone, and must
+    /// not be half done by the first.
     fn in_place<T>(
         &mut self,
         place: &Place,
@@ -330,6 +349,7 @@ impl Applier {
             .map_err(sys(&place.path, "replace"))
     }
 
+    /// Looks at the name itself, not at what a link leads to.
     fn existing(&self, place: &Place) -> Result<Existing, TarError> {
         let name = place.name.as_slice();
         let nofollow = AtFlags::SYMLINK_NOFOLLOW;
@@ -348,6 +368,8 @@ enum Existing {
 }
 
 impl Existing {
+    /// overlayfs takes exactly this device for a whiteout; see
+    /// `fs/overlayfs/util.c`, `ovl_is_whiteout`.
     fn of(stat: &rustix::fs::Stat) -> Existing {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => Existing::Directory,

@@ -95,6 +95,7 @@ impl Sparse {
     }
 }
 
+/// Offset, length, offset, length…
 pub(super) fn pairs(numbers: &[u64]) -> Result<Vec<(u64, u64)>, String> {
     let pairs = numbers.chunks(2).map(|pair| match pair {
         [offset, length] => Ok((*offset, *length)),
@@ -103,6 +104,7 @@ pub(super) fn pairs(numbers: &[u64]) -> Result<Vec<(u64, u64)>, String> {
     pairs.collect()
 }
 
+/// One number of a map.
 pub(super) fn number(text: &[u8]) -> Result<u64, String> {
     let text = std::str::from_utf8(text).unwrap_or("?");
     text.parse().map_err(|_| format!("a sparse map with {text:?} in it"))

@@ -1,4 +1,10 @@
 //! Reading archives.
+//!
+//! An archive comes from anywhere, and its tables of contents are only
+//! claims. What is believed is what has been hashed: a config is named by
+//! the digest of its bytes whatever the archive calls it, and each layer
+//! must unpack to the diff ID that the config gives. So a load can bring a
+//! wrong image under a wrong name, but never a wrong image under an ID.
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -74,7 +80,9 @@ struct Load<'a> {
 
 /// An image as an archive describes it.
 struct Found {
+    /// Path of the config in the archive.
     config: String,
+    /// Paths of the layers, lowest first.
     layers: Vec<String>,
     /// The bytes of its OCI manifest, if there is one.
     manifest: Option<Vec<u8>>,
@@ -142,6 +150,7 @@ impl Load<'_> {
         Ok(loaded)
     }
 
+    /// Both tables of contents, if they are there.
     fn contents(&self) -> Result<Contents> {
         let mut contents = Contents::default();
         let bad = |what: &str| {
@@ -199,6 +208,8 @@ impl Load<'_> {
         Ok(())
     }
 
+    /// Layers, then the image, then its names: as with a pull, nothing is
+    /// named before it is whole.
     fn image(&self, found: Found) -> Result<Loaded> {
         let bytes = self.files.document(&found.config)?;
         let bytes = bytes.ok_or_else(|| missing(&found.config))?;
@@ -250,6 +261,7 @@ impl Load<'_> {
         let opened = self.files.open(path)?.ok_or_else(|| missing(path))?;
         let Opened { file, size, blob } = opened;
         let writer = self.store.layer_writer()?;
+        // A file of a directory becomes a blob on the way.
         let mut copy = match &blob {
             Some(_) => None,
             None => Some(self.store.blob_writer(&diff_id.0)?),
@@ -257,6 +269,8 @@ impl Load<'_> {
         let options = Options::for_this_user();
         let unpacked =
             apply::unpack(file, &writer.files(), copy.as_mut(), &options)?;
+        // Only the config is trusted, and it only as far as its own digest,
+        // the image ID, goes.
         if unpacked.diff_id != *diff_id {
             return Err(Error::Mismatch {
                 what: format!("layer {path} of the archive"),
@@ -280,6 +294,7 @@ impl Load<'_> {
         Ok(())
     }
 
+    /// For taking it out again, should the load fail.
     fn adding(&self, digest: &Digest) {
         if let Ok(mut added) = self.added.lock()
             && !self.store.has_blob(digest)
@@ -301,6 +316,7 @@ fn names_of(entry: &Descriptor) -> Vec<String> {
     good.cloned().into_iter().collect()
 }
 
+/// Where a layout keeps a blob.
 fn path(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm(), digest.hex())
 }

@@ -1,4 +1,8 @@
 //! Writing archives.
+//!
+//! Each blob is written once, however many of the images share it. Nothing
+//! in the output depends on when or where it is written: the same images
+//! give the same bytes, so that two archives can be compared by checksum.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
@@ -37,6 +41,8 @@ trait Sink {
     -> Result<()>;
 }
 
+/// The index and `manifest.json` come last, because only then is known what
+/// they must say; readers look at the end first or read all.
 fn write_images(
     store: &Store,
     names: &[&str],
@@ -114,6 +120,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    /// Layers, config and manifest of one image.
     fn image(
         &mut self,
         image: &Image,
@@ -189,6 +196,7 @@ impl Writer<'_> {
         Ok(Descriptor::new(media::OCI_LAYER, digest, size))
     }
 
+    /// Configs and manifests, each once.
     fn small_blob(&mut self, digest: &Digest, bytes: &[u8]) -> Result<()> {
         match self.done.insert(digest.clone()) {
             true => self.put(&path(digest), bytes),
@@ -210,10 +218,12 @@ impl Writer<'_> {
     }
 }
 
+/// Where both layouts look for a blob.
 fn path(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm(), digest.hex())
 }
 
+/// For an image that never had one, or whose blobs are not those any more.
 fn new_manifest(
     image: &Image,
     config: &[u8],
@@ -230,8 +240,10 @@ fn new_manifest(
     serde_json::to_vec(&manifest).unwrap_or_default()
 }
 
+/// An archive as one stream.
 struct TarSink<W: Write> {
     tar: Builder<W>,
+    /// Those already announced.
     dirs: HashSet<PathBuf>,
 }
 
@@ -270,6 +282,7 @@ impl<W: Write> Sink for TarSink<W> {
     }
 }
 
+/// An archive as a directory.
 struct DirSink(PathBuf);
 
 impl Sink for DirSink {

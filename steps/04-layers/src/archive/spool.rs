@@ -36,6 +36,7 @@ pub(super) enum Files<'a> {
 
 /// One file, open.
 pub(super) struct Opened {
+    /// At its beginning.
     pub(super) file: File,
     pub(super) size: u64,
     /// Its digest when it is in the store as a blob.
@@ -107,6 +108,9 @@ impl<'a> Files<'a> {
     }
 
     /// A JSON document as bytes.
+    ///
+    /// Cut off at a length that no honest one has; what is cut is then no
+    /// JSON.
     pub(super) fn document(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let Some(opened) = self.open(name)? else { return Ok(None) };
         let mut bytes = Vec::new();
@@ -131,6 +135,7 @@ fn content(store: &Store, entries: &mut Entries<'_>) -> Result<BlobWriter> {
     }
 }
 
+/// So that it can be taken out again.
 fn note(added: &Mutex<HashSet<Digest>>, store: &Store, digest: Digest) {
     // Asked before the blob is committed, of course.
     if !store.has_blob(&digest) {
@@ -139,6 +144,7 @@ fn note(added: &Mutex<HashSet<Digest>>, store: &Store, digest: Digest) {
     }
 }
 
+/// The archive itself, not a layer in it.
 fn damaged(source: TarError) -> Error {
     Error::Tar { layer: "archive".to_owned(), source }
 }

@@ -17,11 +17,17 @@ use crate::manifest::Descriptor;
 /// Reads one blob. Errors are [`Error`]s inside of `io::Error`s; digests are
 /// for the reader's user to check.
 pub(super) struct BlobReader<'a> {
+    /// Opens it again.
     client: &'a Client,
     blob: &'a Descriptor,
+    /// The connection now; `None` before the first and after a broken one.
     body: Option<Box<dyn Read + Send>>,
+    /// Bytes handed on so far: where to go on.
     at: u64,
     /// Attempts since there was progress.
+    ///
+    /// Progress takes them back: a line that breaks every minute still gets
+    /// the layer here in the end.
     failures: u32,
     progress: &'a (dyn Fn(u64) + Sync),
 }
@@ -60,6 +66,8 @@ impl Client {
 }
 
 impl BlobReader<'_> {
+    /// Asks for what is missing. A server may ignore `Range` and send all
+    /// (RFC 9110, 14.2), or not have it any more.
     fn open(&mut self) -> Result<Box<dyn Read + Send>> {
         let path = format!("/blobs/{}", self.blob.digest);
         let range = format!("bytes={}-", self.at);
@@ -121,6 +129,8 @@ impl BlobReader<'_> {
         .into())
     }
 
+    /// The size is in the manifest, so more or less than that is wrong before
+    /// any digest is.
     fn length(&self, got: u64) -> Error {
         Error::Length {
             what: format!("blob {}", self.blob.digest),
@@ -156,6 +166,7 @@ impl BlobReader<'_> {
 }
 
 impl Read for BlobReader<'_> {
+    /// Never says "end" early: a short body is an error or is resumed.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.attempt(buffer).map_err(io::Error::other)? {

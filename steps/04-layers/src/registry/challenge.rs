@@ -27,6 +27,8 @@ impl Challenge {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return None;
         }
+        // Unknown parameters (`error`, `charset`) say nothing that matters
+        // here.
         let (mut realm, mut service, mut scope) = (None, None, None);
         for (key, value) in parameters(rest) {
             match key.to_ascii_lowercase().as_str() {
@@ -41,6 +43,8 @@ impl Challenge {
 }
 
 /// `key="value",key=value`; a quoted value may contain commas and `\"`.
+///
+/// Written by hand, because no two servers quote alike.
 fn parameters(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut rest = text;

@@ -1,5 +1,14 @@
 //! One repository on one server: requests that are tried again where that
 //! makes sense.
+//!
+//! | what happens | what is done |
+//! |---|---|
+//! | 2xx, 404 | an answer; the caller knows what it means |
+//! | 401 | the dance of `token`, once, then again |
+//! | 3xx (GET, HEAD) | followed, without our token if it leads elsewhere |
+//! | 429, 5xx, a broken connection | a pause, twice as long each time |
+//! | `Retry-After` | as long as it says, if that is bearable |
+//! | nobody there, a bad certificate | an error at once |
 
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
@@ -16,6 +25,7 @@ use super::{Cancel, PullOptions};
 use crate::error::Result;
 use crate::reference::Reference;
 
+/// Registry to storage is one, storage to a cache another; more is a loop.
 const REDIRECTS_MAX: usize = 5;
 /// Longer than this nobody waits because a server says so.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(20);
@@ -26,10 +36,13 @@ pub(super) struct Client {
     pub(super) endpoint: Endpoint,
     /// `https://host/prefix/v2/path`.
     base: String,
+    /// Shared by all threads of a pull: one token is enough for them.
     pass: Pass,
     pub(super) reference: Reference,
+    /// How often a request is made in all; see [`PullOptions`].
     attempts: u32,
     pause: Duration,
+    /// Looked at before every request and every read.
     pub(super) cancel: Cancel,
 }
 
@@ -39,6 +52,7 @@ pub(super) struct Ask<'a> {
     pub(super) method: &'static str,
     /// After the repository, `/manifests/latest`; or a whole URL.
     pub(super) path: &'a str,
+    /// Beside those that every request has.
     pub(super) headers: &'a [(&'a str, &'a str)],
 }
 
@@ -76,6 +90,7 @@ impl Client {
         })
     }
 
+    /// The address of something in this repository.
     pub(super) fn url(&self, path: &str) -> String {
         // An upload's location may be a path on the same host.
         match path.contains("://") || path.starts_with("/v2/") {
@@ -115,6 +130,9 @@ impl Client {
     }
 
     /// A pause that doubles, or as long as the server wants.
+    ///
+    /// Doubling keeps a thousand clients from coming back all at once when a
+    /// registry that fell over stands up again.
     pub(super) fn wait(
         &self,
         attempt: u32,
@@ -176,6 +194,7 @@ impl Client {
         Err(HttpError::TooManyRedirects)
     }
 
+    /// One request to one server. `pass` goes along only if it is ours.
     fn hop(
         &self,
         ask: Ask<'_>,
@@ -206,6 +225,9 @@ impl Client {
         &self.base[..self.base.len() - self.reference.path().len()]
     }
 
+    /// What an answer means. Success and "not there" are answers; overload
+    /// may pass; everything else is an error with the registry's own words in
+    /// it.
     fn judge(
         &self,
         ask: Ask<'_>,
@@ -262,13 +284,17 @@ fn joined(base: &str, location: &str) -> String {
     }
 }
 
+/// What to do after an answer.
 enum Verdict {
+    /// Hand it to the caller.
     Final(Response<Body>),
+    /// Try again, after as long as the server said.
     Later(Option<Duration>),
 }
 
 /// What is sent along.
 pub(super) enum Payload<'a> {
+    /// Manifests, and nothing at all.
     Bytes(Vec<u8>),
     /// A reader and how much it will give.
     Stream(Box<dyn Read + 'a>, u64),
@@ -310,6 +336,8 @@ fn may_pass(error: &HttpError) -> bool {
     }
 }
 
+/// Not slow or broken, but absent: it makes no sense to ask again, nor to ask
+/// in another scheme.
 fn nobody_there(error: &HttpError) -> bool {
     match error {
         HttpError::HostNotFound => true,
@@ -325,6 +353,7 @@ fn nobody_there(error: &HttpError) -> bool {
     }
 }
 
+/// Says which of the usual causes it is, and the way out of each.
 fn unreachable(host: &str, error: &HttpError) -> RegistryError {
     let problem = match error {
         HttpError::HostNotFound => "its name does not resolve; is there a \

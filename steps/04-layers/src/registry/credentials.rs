@@ -90,8 +90,11 @@ impl Auth {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct File {
+    /// Name and password in the file itself.
     auths: HashMap<String, Auth>,
+    /// One helper for all registries…
     creds_store: String,
+    /// …or one for each.
     cred_helpers: HashMap<String, String>,
 }
 
@@ -129,6 +132,7 @@ pub(super) fn find(
     Ok(entry.cloned().and_then(Auth::completed))
 }
 
+/// Docker's rule: `$DOCKER_CONFIG`, else the home directory.
 fn config_file(config: &RegistryConfig) -> Option<PathBuf> {
     let dir = config.docker_config.clone();
     let dir = dir.or_else(|| std::env::var_os("DOCKER_CONFIG").map(Into::into));

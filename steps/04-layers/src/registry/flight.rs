@@ -15,6 +15,8 @@ use crate::digest::Digest;
 /// One layer of one store.
 type Key = (PathBuf, Digest);
 
+/// Of this process: two daemons on one data root would each download, and the
+/// second finds the layer there when it is done.
 static FLIGHTS: LazyLock<Mutex<HashMap<Key, Arc<Flight>>>> =
     LazyLock::new(Mutex::default);
 
@@ -22,6 +24,7 @@ static FLIGHTS: LazyLock<Mutex<HashMap<Key, Arc<Flight>>>> =
 pub(super) struct Flight {
     /// Bytes that have come.
     pub(super) bytes: AtomicU64,
+    /// Over, one way or the other.
     landed: Mutex<bool>,
     changed: Condvar,
 }
@@ -39,6 +42,7 @@ pub(super) enum Boarding {
     Passenger(Arc<Flight>),
 }
 
+/// Who asks first is the pilot.
 pub(super) fn board(store: PathBuf, blob: &Digest) -> Boarding {
     let key = (store, blob.clone());
     let mut flights = FLIGHTS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,6 +62,7 @@ impl Flight {
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
+    /// For the passengers' progress lines.
     pub(super) fn seen(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }

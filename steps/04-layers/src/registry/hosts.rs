@@ -35,14 +35,17 @@ pub(super) struct Endpoint {
     pub(super) scheme: Scheme,
     /// Before `/v2/`; mirrors may live in a directory.
     pub(super) prefix: String,
+    /// Mirrors may fail without the pull failing.
     pub(super) mirror: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scheme {
+    /// TLS with a certificate that can be checked.
     Https,
     /// TLS with any certificate, or else none at all.
     Insecure,
+    /// No TLS: an `http://` mirror.
     Http,
 }
 
@@ -64,6 +67,7 @@ impl RegistryConfig {
         found
     }
 
+    /// A mirror's URL into its parts; `None` for what is no URL.
     fn mirror(&self, url: &str) -> Option<Endpoint> {
         let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
         let rest = rest.trim_end_matches('/');
@@ -92,6 +96,8 @@ impl RegistryConfig {
 
     /// This machine itself counts as insecure, as in Docker: nobody is in
     /// between.
+    ///
+    /// `entry == name` without a port means all ports, as in Docker.
     fn is_insecure(&self, host: &str) -> bool {
         let name = without_port(host);
         if name == "localhost" {
@@ -141,6 +147,8 @@ impl Endpoint {
         config.build().into()
     }
 
+    /// Docker's own place for a registry's authority counts as well, so that
+    /// a machine which had Docker needs no new configuration.
     fn roots(&self) -> RootCerts {
         let own = PathBuf::from("/etc/docker/certs.d").join(&self.host);
         let own = certificates(&own.join("ca.crt"));
@@ -168,6 +176,8 @@ fn system_roots() -> &'static [Certificate<'static>] {
     })
 }
 
+/// A file that is not there or holds no certificate gives none; what is then
+/// not trusted is said when it is met.
 fn certificates(file: &std::path::Path) -> Vec<Certificate<'static>> {
     let pem = std::fs::read(file).unwrap_or_default();
     let items = parse_pem(&pem).filter_map(|item| match item {
@@ -177,6 +187,7 @@ fn certificates(file: &std::path::Path) -> Vec<Certificate<'static>> {
     items.collect()
 }
 
+/// `host:port`, `[v6]:port` or just a host.
 fn without_port(host: &str) -> &str {
     if let Some(rest) = host.strip_prefix('[') {
         return rest.split(']').next().unwrap_or(rest);
@@ -184,6 +195,7 @@ fn without_port(host: &str) -> &str {
     host.split_once(':').map_or(host, |(name, _)| name)
 }
 
+/// Is `10.1.2.3` in `10.0.0.0/8`?
 fn in_network(address: IpAddr, network: &str) -> bool {
     let Some((base, bits)) = network.split_once('/') else { return false };
     let Ok(bits) = bits.parse::<u32>() else { return false };
@@ -200,6 +212,8 @@ fn in_network(address: IpAddr, network: &str) -> bool {
     }
 }
 
+/// Both addresses are shifted up to 128 bits, so that IPv4 and IPv6 are
+/// compared alike.
 fn same_start(a: u128, b: u128, bits: u32, most: u32) -> bool {
     bits <= most && (bits == 0 || (a ^ b) >> (128 - bits) == 0)
 }

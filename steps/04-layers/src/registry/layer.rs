@@ -1,4 +1,15 @@
 //! One layer of a pull: from the registry into the store.
+//!
+//! ```text
+//! is the diff ID in the store? ──yes──▶ Already exists
+//!   │ no
+//! is somebody else fetching it? ─yes──▶ wait, look again
+//!   │ no
+//! socket ─▶ blob file   ─▶ digest of the blob ┐ as the manifest says?
+//!      └──▶ inflate     ─▶ digest of the tar  ┤ as the config says?
+//!             └──▶ files in a scratch dir     ┘
+//!                    └──▶ rename(2) into the store: Pull complete
+//! ```
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -16,11 +27,14 @@ use crate::manifest::{Descriptor, media};
 use crate::store::{BlobWriter, LayerWriter, Lease, Store};
 
 /// Between two `Downloading` lines of one layer.
+///
+/// Docker's client redraws a line for each; more often would only cost time.
 const TICK: Duration = Duration::from_millis(100);
 
 /// What every layer of one pull needs.
 pub(super) struct Job<'a> {
     pub(super) store: &'a Store,
+    /// Keeps what this pull has and has not yet named.
     pub(super) lease: &'a Lease,
     pub(super) client: &'a Client,
     pub(super) report: Report<'a>,
@@ -62,6 +76,9 @@ impl Job<'_> {
         }
     }
 
+    /// The bytes go from the socket into the layer's files at once. Nothing
+    /// is visible before all three digests are right: the blob's, the tar's
+    /// and, through it, the image's.
     fn download(
         &self,
         pilot: &Pilot,
@@ -98,6 +115,8 @@ impl Job<'_> {
         self.finish(layer, unpacked, blob, diff_id)
     }
 
+    /// The blob is written on the way: a later push or save sends the very
+    /// same bytes, which cannot be made again from the files.
     fn unpack(
         &self,
         reader: impl Read + Send,
@@ -137,6 +156,8 @@ impl Job<'_> {
         })
     }
 
+    /// The blob was the right one; whether the config told the truth about
+    /// what is in it shows only now.
     fn finish(
         &self,
         layer: LayerWriter,
@@ -170,6 +191,8 @@ impl Job<'_> {
         Ok(())
     }
 
+    /// Called before the thing is put in place. What was there before is not
+    /// ours to take away.
     fn adding(&self, digest: &Digest) {
         let mut added =
             self.added.lock().unwrap_or_else(PoisonError::into_inner);
@@ -183,6 +206,7 @@ impl Job<'_> {
         format!("layer {} of {image}", blob.digest.short())
     }
 
+    /// Lines begin with twelve digits of the *blob's* digest, as Docker's do.
     fn say(&self, blob: &Descriptor, status: &str) {
         (self.report)(Progress::of(blob.digest.short(), status));
     }
@@ -207,6 +231,8 @@ pub(crate) fn check(what: &str, bytes: &[u8], blob: &Descriptor) -> Result<()> {
     check_digest(what, bytes, &blob.digest)
 }
 
+/// Says both digests: comparing them with the registry's shows which side is
+/// wrong.
 pub(super) fn check_digest(
     what: &str,
     bytes: &[u8],

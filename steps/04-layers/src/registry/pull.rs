@@ -1,4 +1,24 @@
 //! Pull: name → manifest → config → layers → image.
+//!
+//! What `pull nginx` asks of a registry, and what comes back:
+//!
+//! ```text
+//! GET /v2/library/nginx/manifests/latest
+//!   ◀ an index: amd64 → sha256:aaa…, arm64 → sha256:bbb…, …
+//! GET /v2/library/nginx/manifests/sha256:aaa…
+//!   ◀ a manifest: config sha256:ccc…, layers sha256:ddd…, sha256:eee…
+//! GET /v2/library/nginx/blobs/sha256:ccc…
+//!   ◀ the config: Cmd, Env…, diff_ids [ sha256:111…, sha256:222… ]
+//! GET /v2/library/nginx/blobs/sha256:ddd…    (those not here yet,
+//! GET /v2/library/nginx/blobs/sha256:eee…     several at a time)
+//! ```
+//!
+//! Each arrow is a digest that the next answer must have. Only the first
+//! request, by tag, has nothing to hold on to: whoever answers it decides
+//! what `latest` is. Pulling by digest closes that gap too.
+//!
+//! The same layer has two names here: `ddd…` in the manifest is the digest
+//! of the compressed blob, `111…` in the config that of the tar inside.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -92,6 +112,7 @@ pub fn pull_all_tags(
     Ok(pulled)
 }
 
+/// `{"name": "…", "tags": ["…"]}`; some registries say `null` for none.
 #[derive(Deserialize)]
 struct Tags {
     #[serde(default)]
@@ -127,11 +148,15 @@ fn tags(client: &Client) -> Result<Vec<String>> {
 
 /// The document that a tag or digest stands for.
 struct Top {
+    /// As they came: another encoding of the same JSON would have another
+    /// digest.
     bytes: Vec<u8>,
     digest: Digest,
 }
 
 impl Top {
+    /// By digest, the answer must have just that; by tag, there is nothing to
+    /// compare with, and what it has becomes the pull's digest.
     fn fetch(client: &Client, reference: &Reference) -> Result<Top> {
         let wanted = reference.digest().map(Digest::as_str);
         let wanted = wanted.or(reference.tag()).unwrap_or("latest");
@@ -169,6 +194,7 @@ pub(super) fn manifest(client: &Client, name: &str) -> Result<Option<Vec<u8>>> {
 struct Pull<'a> {
     store: &'a Store,
     client: &'a Client,
+    /// Platform and how many at once; the rest is in the client.
     options: &'a PullOptions,
     report: Report<'a>,
     /// See [`Job::added`].
@@ -189,6 +215,8 @@ impl Pull<'_> {
         result
     }
 
+    /// The order matters: nothing gets a name before everything it names is
+    /// in the store.
     fn bring(
         &self,
         lease: &Lease,
@@ -260,6 +288,7 @@ impl Pull<'_> {
         })
     }
 
+    /// One step down from an index, checked against the index.
     fn part(
         &self,
         reference: &Reference,
@@ -275,6 +304,8 @@ impl Pull<'_> {
         Ok(bytes)
     }
 
+    /// The config is needed before the layers: it tells their diff IDs, and
+    /// so which of them are here already.
     fn config(
         &self,
         reference: &Reference,
@@ -302,6 +333,8 @@ impl Pull<'_> {
         self.client.small_blob(&manifest.config, &what, CONFIG_MAX)
     }
 
+    /// Manifest and config come from the same place but are two documents;
+    /// they must agree.
     fn check(
         &self,
         reference: &Reference,
@@ -362,6 +395,9 @@ impl Pull<'_> {
     }
 
     /// Names the image; true when the tag meant another one before.
+    ///
+    /// The digest is a name too: `nginx@sha256:…` stays true when the tag has
+    /// moved on.
     fn name(
         &self,
         reference: &Reference,
@@ -383,6 +419,7 @@ impl Pull<'_> {
     }
 }
 
+/// An answer that broke off or is not what it should be.
 fn protocol(client: &Client, path: &str, error: ureq::Error) -> Error {
     let problem = match error {
         ureq::Error::BodyExceedsLimit(limit) => {
@@ -393,6 +430,7 @@ fn protocol(client: &Client, path: &str, error: ureq::Error) -> Error {
     RegistryError::Protocol { url: client.url(path), problem }.into()
 }
 
+/// A repository that does not exist is answered like one that is private.
 fn denied(client: &Client, detail: &str) -> Error {
     RegistryError::Denied {
         repository: client.reference.familiar_name(),

@@ -1,5 +1,15 @@
 //! Push: the blobs first, the manifest last.
 //!
+//! ```text
+//! HEAD  /v2/app/blobs/sha256:ddd…                     is it there?
+//! POST  /v2/app/blobs/uploads/?mount=sha256:ddd…&from=other
+//!                                                     or elsewhere with you?
+//! POST  /v2/app/blobs/uploads/                        then I send it: where?
+//!   ◀ Location: /v2/app/blobs/uploads/UUID?_state=…
+//! PUT   /v2/app/blobs/uploads/UUID?_state=…&digest=sha256:ddd…
+//! PUT   /v2/app/manifests/latest                      now it is an image
+//! ```
+//!
 //! A registry refuses a manifest whose blobs it has not got, so nobody ever
 //! sees half an image. An image that was pulled is pushed with the very
 //! bytes it came with, and keeps its digest; one that was made here is
@@ -58,13 +68,16 @@ pub fn push(
 /// The state of one push.
 struct Push<'a> {
     store: &'a Store,
+    /// Blobs that are made for the push must outlive a prune meanwhile.
     lease: Lease,
     client: Client,
+    /// What is pushed.
     image: Image,
     report: Report<'a>,
 }
 
 impl Push<'_> {
+    /// Config and layers in any order, the manifest last.
     fn run(&self, reference: &Reference, concurrent: usize) -> Result<Pushed> {
         for diff_id in self.image.layers() {
             (self.report)(Progress::of(diff_id.short(), "Preparing"));
@@ -99,6 +112,8 @@ impl Push<'_> {
         Ok(None)
     }
 
+    /// For an image that was made here. The OCI form is understood by every
+    /// registry of the last years; Docker's own adds nothing to it.
     fn new_manifest(&self) -> Result<Vec<u8>> {
         let mut layers = Vec::new();
         for diff_id in self.image.layers() {
@@ -148,6 +163,9 @@ impl Push<'_> {
     }
 
     /// Makes sure that the registry has a blob.
+    ///
+    /// Three ways, the cheapest first: it is there; another repository of the
+    /// same registry has it; it must be sent.
     fn blob(&self, blob: &Descriptor, id: &str, from: &[String]) -> Result<()> {
         let path = format!("/blobs/{}", blob.digest);
         let head = Ask { method: "HEAD", path: &path, headers: &[] };
@@ -190,6 +208,9 @@ impl Push<'_> {
         }
     }
 
+    /// In one piece (the specification's "monolithic" way: POST, then PUT).
+    /// An interrupted one begins anew; what was sent before is dropped by the
+    /// registry after a while.
     fn upload(&self, blob: &Descriptor, id: &str) -> Result<()> {
         let Some(location) = self.begin("")? else { return Ok(()) };
         let joint = if location.contains('?') { '&' } else { '?' };
@@ -221,6 +242,8 @@ impl Push<'_> {
         .into())
     }
 
+    /// From here on others see it. What was pushed is remembered, so that a
+    /// second push finds the same manifest, and the image has a `RepoDigest`.
     fn finish(
         &self,
         reference: &Reference,

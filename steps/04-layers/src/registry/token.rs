@@ -1,5 +1,18 @@
 //! The 401 dance: a refused request names a token server, which gives a
 //! token to whoever is allowed to have it, and the request is made again.
+//!
+//! ```text
+//! we ──GET /v2/library/nginx/manifests/latest──────────────▶ registry
+//!    ◀─401 WWW-Authenticate: Bearer realm="https://auth…"─── registry
+//! we ──GET https://auth…?service=…&scope=repository:…:pull─▶ token server
+//!    ◀─{"token": "eyJ…", "expires_in": 300}──────────────── token server
+//! we ──GET … Authorization: Bearer eyJ…────────────────────▶ registry
+//!    ◀─200────────────────────────────────────────────────── registry
+//! ```
+//!
+//! Even for a public image: the token then says "anybody may". It is good
+//! for one repository and some minutes; a pull that takes longer dances
+//! again in the middle. Smaller registries ask for Basic instead.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,9 +34,12 @@ const MARGIN: Duration = Duration::from_secs(5);
 /// What we send as `Authorization`, kept between requests.
 #[derive(Debug)]
 pub(super) struct Pass {
+    /// Name and password, or a refresh token; without, we ask as nobody.
     auth: Option<Auth>,
     /// E.g. `repository:library/nginx:pull`.
     scope: String,
+    /// Held while a new one is fetched: of four threads that meet a 401
+    /// together, one asks and three get its token.
     current: Mutex<Option<Header>>,
 }
 
@@ -188,6 +204,8 @@ impl Pass {
         request.call()
     }
 
+    /// 401 has two meanings: with credentials they are wrong, without them
+    /// there should be some.
     fn refusal(&self, host: &str, status: u16, body: &[u8]) -> RegistryError {
         let host = host.to_owned();
         let detail = match (status, self.has_credentials()) {

@@ -12,7 +12,10 @@ use crate::error::{Error, Result, io_at};
 /// Dropped without commit, it leaves nothing.
 #[derive(Debug)]
 pub struct BlobWriter {
+    /// In this process's scratch directory; goes away by itself.
     file: tempfile::NamedTempFile,
+    /// Sees every byte that the file gets: the blob is never read again to be
+    /// checked.
     hasher: Hasher,
     bytes: u64,
 }
@@ -111,6 +114,8 @@ impl BlobWriter {
 }
 
 impl Write for BlobWriter {
+    /// Hashes what was written and not what was offered: write(2) may take
+    /// less.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.hasher.update(&bytes[..written]);
@@ -118,6 +123,8 @@ impl Write for BlobWriter {
         Ok(written)
     }
 
+    /// Not to the disk. What a power cut spoils is found by its digest and
+    /// fetched again.
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }

@@ -149,6 +149,8 @@ impl Store {
         Ok(write_json(&self.record_path(id), record)?)
     }
 
+    /// One small file an image: pulling one never touches what is known of
+    /// another.
     pub(super) fn record_path(&self, id: &ImageId) -> PathBuf {
         self.images().join("records").join(format!("{}.json", id.hex()))
     }
@@ -159,6 +161,8 @@ pub(super) fn now() -> String {
     jiff::Timestamp::now().to_string()
 }
 
+/// The bytes had the right digest when they came; damage since then shows
+/// here.
 fn parse_config(bytes: &[u8], id: &ImageId) -> Result<ImageConfig> {
     serde_json::from_slice(bytes).map_err(|e| Error::Document {
         what: format!("config of image {id}"),

@@ -1,4 +1,10 @@
 //! Unpacked layers: one directory each, named by the diff ID.
+//!
+//! Docker names them by chain IDs, digests of a layer *and all below it*,
+//! because its drivers unpacked a layer on top of its parents. Here a layer
+//! is unpacked by itself, and stacked only when it is mounted: so layers can
+//! be unpacked at the same time and in any order, and one that two images
+//! share is stored once even if what lies below differs.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
@@ -34,6 +40,7 @@ pub struct LayerRecord {
 /// Dropped without commit, it leaves nothing.
 #[derive(Debug)]
 pub struct LayerWriter {
+    /// On the same file system as the final place.
     dir: tempfile::TempDir,
 }
 
@@ -157,6 +164,8 @@ impl Store {
         Ok(write_json(&path, &record)?)
     }
 
+    /// Named by the diff ID alone. A container's own directory beside it is
+    /// named by its ID, which has as many digits but no `layer.json`.
     pub(super) fn layer_home(&self, diff_id: &DiffId) -> PathBuf {
         self.root().join("overlay2").join(diff_id.hex())
     }
@@ -216,6 +225,7 @@ impl LayerWriter {
     }
 }
 
+/// The tar is kept in whatever compression it came.
 fn keep_tar(
     store: &Store,
     lease: &Lease,

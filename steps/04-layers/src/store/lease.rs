@@ -17,8 +17,10 @@ use crate::error::{Result, io_at};
 /// Protects what is pinned through it until it is dropped.
 #[derive(Debug)]
 pub struct Lease {
+    /// Open for appending.
     file: File,
     path: PathBuf,
+    /// For the lock.
     root: PathBuf,
 }
 

@@ -24,6 +24,7 @@ const FILE: &str = "repositories.json";
 /// The file's content.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Repositories {
+    /// Sorted, so that a person finds things and a diff is short.
     #[serde(rename = "Repositories", default)]
     map: BTreeMap<String, BTreeMap<String, ImageId>>,
 }
@@ -38,16 +39,19 @@ pub struct Names {
 }
 
 impl Repositories {
+    /// By digest if the reference has one, else by tag.
     pub(super) fn get(&self, reference: &Reference) -> Option<&ImageId> {
         let repository = self.map.get(&reference.familiar_name())?;
         repository.get(&key(reference))
     }
 
+    /// A name has one image; an older one loses it.
     fn set(&mut self, reference: &Reference, id: &ImageId) {
         let repository = self.map.entry(reference.familiar_name());
         repository.or_default().insert(key(reference), id.clone());
     }
 
+    /// A repository without names goes too.
     pub(super) fn remove(&mut self, reference: &str) {
         self.map.retain(|_, names| {
             names.remove(reference);

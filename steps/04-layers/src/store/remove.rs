@@ -1,5 +1,12 @@
 //! Removing images: `rmi`, with Docker's rules and sentences.
 //!
+//! | in the way | `rmi` | `rmi -f` |
+//! |---|---|---|
+//! | a running container of it | conflict | conflict |
+//! | an image built upon it | conflict | conflict |
+//! | a stopped container | conflict | goes; the layers stay |
+//! | names in several repositories (by ID) | conflict | all go |
+//!
 //! By name, only the name goes, and the image with its last name. By ID, all
 //! names go. What a container uses, or another image is built upon, stays;
 //! `force` overrides that only where nothing would break.
@@ -80,10 +87,16 @@ impl Store {
     }
 }
 
+/// One removal, under the lock from beginning to end: between looking at who
+/// uses an image and removing it, nobody may begin to.
 struct Job<'a> {
     store: &'a Store,
+    /// Changed here in memory, written once at the end: a crash on the way
+    /// leaves an image without a name, never a name without an image.
     names: Repositories,
+    /// The containers at this moment.
     users: Vec<User>,
+    /// The answer's lines, in the order of the deeds.
     removed: Vec<Removed>,
     swept: Swept,
 }
@@ -206,16 +219,19 @@ impl Job<'_> {
         }
     }
 
+    /// Copies, because the list changes while it is walked.
     fn all_names(&self, id: &ImageId) -> Vec<(String, String)> {
         let names = self.names.of(id).into_iter();
         names.map(|(r, n)| (r.to_owned(), n.to_owned())).collect()
     }
 
+    /// Docker prints a line for each name, digests included.
     fn untag(&mut self, name: &str) {
         self.names.remove(name);
         self.removed.push(Removed::Untagged(name.to_owned()));
     }
 
+    /// What only this image had.
     fn sweep(&mut self) -> Result<()> {
         self.swept = self.store.sweep_locked(&self.users, None)?;
         let layers = self.swept.layers.iter();
@@ -225,6 +241,7 @@ impl Job<'_> {
     }
 }
 
+/// Twelve digits, or less if a test made up the ID.
 fn short(container: &str) -> &str {
     container.get(..12).unwrap_or(container)
 }

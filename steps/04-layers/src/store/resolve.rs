@@ -64,6 +64,7 @@ impl Store {
         Err(Error::NoSuchImage(id.to_string()))
     }
 
+    /// All IDs are looked at, which is quick: they are file names.
     fn by_prefix(&self, text: &str) -> Result<Option<ImageId>> {
         let hex = text.strip_prefix("sha256:").unwrap_or(text);
         if !is_hex(hex) {
@@ -81,6 +82,7 @@ impl Store {
     }
 }
 
+/// Upper case is no ID: Docker prints lower case only.
 fn is_hex(text: &str) -> bool {
     let digit = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
     !text.is_empty() && text.bytes().all(digit)

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Result, io_at};
 
+/// Scratch space that ends with its process.
 #[derive(Debug)]
 pub(super) struct Session {
     dir: PathBuf,
@@ -32,6 +33,7 @@ impl Session {
         Ok(Session { dir, _alive: alive })
     }
 
+    /// Everything half-made goes below it.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
@@ -64,6 +66,7 @@ pub(super) fn living(tmp: &Path) -> Result<Vec<PathBuf>> {
     Ok(living)
 }
 
+/// The same walk, for the sake of what it removes.
 fn clear_dead(tmp: &Path) -> Result<()> {
     living(tmp).map(drop)
 }

@@ -1,5 +1,12 @@
 //! Removing what nothing reaches.
 //!
+//! ```text
+//! names ─▶ image records ─▶ configs ─▶ layers ─▶ compressed blobs
+//! containers ──────────────────────────▲
+//! leases (pulls, builds, pushes) ──────┴────────────▲
+//! build cache ─────────────────────────▲
+//! ```
+//!
 //! Mark: from every image record, lease and container, collect the digests
 //! that are needed. Sweep: move everything else out of the way by rename(2)
 //! while the lock is held, and delete it afterwards, when it is not.
@@ -134,6 +141,8 @@ impl Store {
         Ok(swept)
     }
 
+    /// Everything that must stay. The images are read one by one: no list of
+    /// references could be out of step with them.
     fn needed(&self, users: &[User]) -> Result<HashSet<Digest>> {
         let mut needed = HashSet::new();
         for session in session::living(&self.root().join("tmp"))? {
@@ -154,6 +163,8 @@ impl Store {
     }
 
     /// Adds all that belongs to an image.
+    ///
+    /// Also the compressed blobs: a push or save sends them as they are.
     fn reach(&self, image: &Image, needed: &mut HashSet<Digest>) -> Result<()> {
         needed.insert(image.id.0.clone());
         for diff_id in image.layers() {
@@ -184,10 +195,12 @@ impl Swept {
     }
 }
 
+/// A rename within one file system takes no time, however large the layer.
 fn throw(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).map_err(io_at("move away", from))
 }
 
+/// Names in a directory.
 fn list(dir: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir).map_err(io_at("list", dir))? {
