@@ -19,6 +19,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 // ANCHOR: inputs
+/// Raised whenever this builder makes something else of the same inputs than
+/// before: results of the old rules are then not found any more.
+const RULES: u32 = 2;
+
 /// Everything that decides about the result of one step.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Inputs {
@@ -183,7 +187,7 @@ impl Inputs {
     pub(super) fn key(&self) -> String {
         // Field order is fixed and maps are sorted: the same inputs always
         // give the same JSON. Only non-text keys could fail.
-        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        let bytes = serde_json::to_vec(&(RULES, self)).unwrap_or_default();
         Digest::of(&bytes).hex().to_owned()
     }
 

@@ -65,11 +65,8 @@ impl<'a> Session<'a> {
         copy: &Copy,
         instruction: &Instruction,
     ) -> Result<()> {
-        let keyword = instruction.command.keyword();
-        let failed = |message: String| {
-            let message = format!("{keyword} failed: {message}");
-            BuildError::step(message, &instruction.excerpt)
-        };
+        let failed =
+            |message: String| BuildError::step(message, &instruction.excerpt);
         let mut job = self.job(state, copy, instruction, &failed)?;
         let inputs = Inputs {
             parent: state.key.clone(),
@@ -204,6 +201,25 @@ fn destination(base: &str, text: &str) -> String {
     path
 }
 
+/// Whether a relative path begins above where it starts.
+fn leads_out(path: &str) -> bool {
+    let mut depth = 0_i32;
+    path.split('/').any(|part| {
+        depth += match part {
+            "" | "." => 0,
+            ".." => -1,
+            _ => 1,
+        };
+        depth < 0
+    }) && !path.starts_with('/')
+}
+
+/// An error with paths as the image sees them.
+fn as_inside(error: &crate::Error, rootfs: &Path) -> String {
+    let root = rootfs.display().to_string();
+    format!("failed to copy files: {}", error.to_string().replace(&root, ""))
+}
+
 /// `--chmod`.
 fn octal(text: &str) -> std::result::Result<u32, String> {
     match u32::from_str_radix(text, 8) {
@@ -248,9 +264,15 @@ impl Job<'_> {
         tree: Tree,
         paths: &[String],
     ) -> std::result::Result<(), String> {
+        let failed = |message| format!("{} failed: {message}", self.keyword);
         let mut found = Vec::new();
         for path in paths {
-            found.extend(tree.find(path)?);
+            if self.copy.from.is_none() && leads_out(path) {
+                return Err(failed(format!(
+                    "forbidden path outside the build context: {path} ()"
+                )));
+            }
+            found.extend(tree.find(path).map_err(failed)?);
         }
         let prints = tree.prints(&found).map_err(|e| e.to_string())?;
         self.summary.add(Summary {
@@ -281,7 +303,8 @@ impl Job<'_> {
     fn download(&mut self, url: &str) -> std::result::Result<(), String> {
         let checksum = self.copy.checksum.as_deref();
         let root = self.room()?;
-        let name = add::download(url, checksum, &root)?;
+        let name = add::download(url, checksum, &root)
+            .map_err(|message| format!("ADD failed: {message}"))?;
         self.extra(root, &name)
     }
 
@@ -365,9 +388,9 @@ impl Job<'_> {
             copier.mode = self.mode;
             for found in &group.found {
                 let one = self.one(&mut copier, found, rootfs);
-                one.map_err(|error| error.to_string())?;
+                one.map_err(|error| as_inside(&error, rootfs))?;
             }
-            copier.finish().map_err(|error| error.to_string())?;
+            copier.finish().map_err(|error| as_inside(&error, rootfs))?;
         }
         Ok(())
     }

@@ -83,7 +83,10 @@ fn run(
     let chars: Vec<char> = text.chars().collect();
     let mut expander = Expander { chars, at: 0, escape, lookup };
     let mut out = Words { mode, done: Vec::new(), word: None };
-    expander.until(None, &mut out)?;
+    let done = expander.until(None, &mut out);
+    done.map_err(|ExpandError(problem)| {
+        ExpandError(format!("failed to process {text:?}: {problem}"))
+    })?;
     Ok(out.finish())
 }
 
@@ -253,7 +256,10 @@ impl Expander<'_> {
     fn braced(&mut self) -> Result<String, ExpandError> {
         let name = self.name();
         if name.is_empty() {
-            return error("syntax error: bad substitution");
+            return match self.peek() {
+                None => error("syntax error: missing '}'"),
+                Some(_) => error("syntax error: bad substitution"),
+            };
         }
         let value = (self.lookup)(&name);
         match self.next() {
@@ -397,14 +403,15 @@ mod tests {
     #[test]
     fn a_bad_expression_is_named() {
         let cases = [
-            ("${A", "error: syntax error: missing '}'"),
-            ("${N:?set N first}", "error: N: set N first"),
-            ("${E:?}", "error: E: is empty or not set"),
-            ("${A^}", "error: unsupported modifier (^) in substitution"),
-            ("${}", "error: syntax error: bad substitution"),
+            ("${A", "syntax error: missing '}'"),
+            ("${N:?set N first}", "N: set N first"),
+            ("${E:?}", "E: is empty or not set"),
+            ("${A^}", "unsupported modifier (^) in substitution"),
+            ("${}", "syntax error: bad substitution"),
         ];
         for (text, want) in cases {
-            assert_eq!(say(text), want, "{text}");
+            let want = format!("error: failed to process {text:?}: {want}");
+            assert_eq!(say(text), want);
         }
         assert!(say("'a").contains("matching single-quote"));
     }

@@ -105,14 +105,16 @@ impl<'a> Session<'a> {
         argv: Vec<String>,
     ) -> RunRequest {
         let config = &state.image.config;
+        let id = cli_api::id::hex64();
         let mut vars = self.args.proxies();
+        set_env(&mut vars, "HOSTNAME", cli_api::id::short(&id));
         for line in state.scope.run_args().iter().chain(env(&state.image)) {
             let (name, value) = line.split_once('=').unwrap_or((line, ""));
             set_env(&mut vars, name, value);
         }
         let network = run.network.clone().or(self.options.network.clone());
         RunRequest {
-            id: cli_api::id::hex64(),
+            id,
             argv,
             env: vars,
             workdir: match config.working_dir.as_str() {

@@ -15,22 +15,22 @@ pub(super) fn owner(root: &Path, text: &str) -> Result<(u32, u32), String> {
     };
     let passwd = table(root, "etc/passwd");
     let groups = table(root, "etc/group");
-    let fail = |what: &str, name: &str| {
+    let fail = |id: &str, what: &str, name: &str| {
         format!(
-            "unable to convert uid/gid chown string to host mapping: \
-             can't find {what} for name {name}: there is no such entry in \
-             the image's /etc/{}",
-            if what == "uid" { "passwd" } else { "group" }
+            "unable to convert uid/gid chown string to host mapping: can't \
+             find {id} for {what} {name}: no such {what}: {name} (in the \
+             image's own /etc/{})",
+            if id == "uid" { "passwd" } else { "group" }
         )
     };
     let entry = find(&passwd, user);
     let uid = user.parse().ok().or_else(|| number(entry, 2));
-    let uid = uid.ok_or_else(|| fail("uid", user))?;
+    let uid = uid.ok_or_else(|| fail("uid", "user", user))?;
     let gid = match group {
         Some(name) => {
             let found = number(find(&groups, name), 2);
             let gid = name.parse().ok().or(found);
-            gid.ok_or_else(|| fail("gid", name))?
+            gid.ok_or_else(|| fail("gid", "group", name))?
         }
         // A user alone brings the group of the same name or number along.
         None => user
@@ -38,7 +38,7 @@ pub(super) fn owner(root: &Path, text: &str) -> Result<(u32, u32), String> {
             .ok()
             .or_else(|| number(find(&groups, user), 2))
             .or_else(|| number(entry, 3))
-            .ok_or_else(|| fail("gid", user))?,
+            .ok_or_else(|| fail("gid", "group", user))?,
     };
     Ok((uid, gid))
 }
@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(owner("app:ops"), Ok((101, 50)));
         assert_eq!(owner("5"), Ok((5, 5)));
         assert_eq!(owner("5:6"), Ok((5, 6)));
-        assert!(owner("nobody").unwrap_err().contains("name nobody"));
+        assert!(owner("nobody").unwrap_err().contains("user nobody"));
         assert!(owner("5:nogroup").unwrap_err().contains("/etc/group"));
     }
 }
