@@ -5,6 +5,7 @@ use std::path::Path;
 
 use ipnet::IpNet;
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use super::netns::{Fresh, inside, read_sysctl, sysctl};
 use super::pool::mac_of;
@@ -12,32 +13,53 @@ use super::route::{Route, Veth, refusal};
 use super::state::Endpoint;
 use super::{Error, Network, Networks, lock};
 
+/// The interfaces between which the host did not route before this engine
+/// made it a router, in this boot.
+#[derive(Serialize, Deserialize)]
+struct Outside {
+    boot: String,
+    interfaces: Vec<String>,
+}
+
 /// Lets the host forward packets between its interfaces.
 ///
 /// Returns the interfaces between which it did not do so before: the
 /// firewall keeps that so, because being a container host does not mean
 /// being a router for the neighbourhood. The list is kept in the run
-/// directory for the next daemon; a reboot empties both.
+/// directory for the next daemon, as long as the host is not rebooted.
 pub(super) fn become_router(run_dir: &Path) -> Result<Vec<String>, Error> {
+    const BOOT: &str = "/proc/sys/kernel/random/boot_id";
     let path = run_dir.join("outside.json");
-    if let Ok(outside) = cli_api::state::read_json(&path) {
-        return Ok(outside);
-    }
+    let boot =
+        std::fs::read_to_string(BOOT).map_err(Error::io("read", BOOT))?;
+    let known = cli_api::state::read_json::<Outside>(&path).ok();
+    let known = known.filter(|it| it.boot == boot).map(|it| it.interfaces);
     if read_sysctl("ipv4/ip_forward").as_deref() != Some("0") {
-        return Ok(vec![]);
+        return Ok(known.unwrap_or_default());
     }
-    let mut outside: Vec<String> = std::fs::read_dir("/proc/sys/net/ipv4/conf")
-        .map_err(Error::io("list", "/proc/sys/net/ipv4/conf"))?
-        .flatten()
-        .filter_map(|it| it.file_name().into_string().ok())
-        .filter(|it| !["all", "default", "lo"].contains(&it.as_str()))
-        .collect();
-    outside.sort();
+    let interfaces = match known {
+        Some(known) => known,
+        None => interfaces()?,
+    };
+    let outside = Outside { boot, interfaces };
     std::fs::create_dir_all(run_dir).map_err(Error::io("create", run_dir))?;
     cli_api::state::write_json(&path, &outside)
         .map_err(|it| Error::State(it.to_string()))?;
     sysctl("ipv4/ip_forward", "1")?;
-    Ok(outside)
+    Ok(outside.interfaces)
+}
+
+/// All but the loopback.
+fn interfaces() -> Result<Vec<String>, Error> {
+    let dir = "/proc/sys/net/ipv4/conf";
+    let entries = std::fs::read_dir(dir).map_err(Error::io("list", dir))?;
+    let mut all: Vec<String> = entries
+        .flatten()
+        .filter_map(|it| it.file_name().into_string().ok())
+        .filter(|it| !["all", "default", "lo"].contains(&it.as_str()))
+        .collect();
+    all.sort();
+    Ok(all)
 }
 
 /// The same for IPv6, once a network wants it. A router ignores router

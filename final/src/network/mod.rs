@@ -103,7 +103,7 @@ impl Networks {
     pub fn open(options: Options) -> Result<Networks, Error> {
         let files = Files::open(&options.data_root)?;
         let (state, damaged) = files.load()?;
-        let (bridge, table) = options.kernel_names();
+        let options::OwnNames { bridge, table, pins } = options.own_names();
         let outside = if options.rootless {
             vec![]
         } else {
@@ -120,7 +120,7 @@ impl Networks {
         let networks = Networks {
             reaper: Reaper::start(Arc::clone(&state))?,
             state,
-            nursery: Nursery::open(&options.run_dir.join("netns"))?,
+            nursery: Nursery::open(&pins)?,
             firewall: Firewall::new(table, outside),
             route: Mutex::new(Route::open()?),
             live: Mutex::default(),

@@ -129,6 +129,8 @@ impl Nursery {
         };
         entries
             .flatten()
+            // Another engine's directory.
+            .filter(|it| it.file_type().is_ok_and(|it| it.is_file()))
             .filter_map(|it| it.file_name().into_string().ok())
             .collect()
     }

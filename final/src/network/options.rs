@@ -50,16 +50,33 @@ impl Options {
         }
     }
 
-    /// Names in the kernel that belong to one engine: its default bridge
-    /// and its firewall table. Engines with other data roots on the same
-    /// host get a suffix, so that none tears down what another has built.
-    pub(super) fn kernel_names(&self) -> (String, String) {
-        if self.data_root == Path::new("/var/lib/skiff") {
-            return ("skiff0".into(), "skiff".into());
+    /// What belongs to this engine alone: its default bridge and firewall
+    /// table in the kernel, its directory of pinned namespaces. Engines with
+    /// other data roots on the same host get a suffix, so that none tears
+    /// down what another has built.
+    pub(super) fn own_names(&self) -> OwnNames {
+        let mut names = OwnNames {
+            bridge: "skiff0".into(),
+            table: "skiff".into(),
+            pins: self.run_dir.join("netns"),
+        };
+        if self.data_root != Path::new("/var/lib/skiff") {
+            let path = self.data_root.as_os_str().as_encoded_bytes();
+            let hash = Sha256::digest(path);
+            let suffix: String =
+                hash.iter().take(3).map(|it| format!("{it:02x}")).collect();
+            names.bridge = format!("skiff-{suffix}");
+            names.table = format!("skiff_{suffix}");
+            names.pins = self.run_dir.join("netns").join(suffix);
         }
-        let path = self.data_root.as_os_str().as_encoded_bytes();
-        let hash = Sha256::digest(path);
-        let suffix = format!("{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2]);
-        (format!("skiff-{suffix}"), format!("skiff_{suffix}"))
+        names
     }
+}
+
+/// See [`Options::own_names`].
+#[derive(Debug)]
+pub(super) struct OwnNames {
+    pub(super) bridge: String,
+    pub(super) table: String,
+    pub(super) pins: PathBuf,
 }

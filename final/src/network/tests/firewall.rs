@@ -34,7 +34,7 @@ fn the_rules_are_printed_as_nft_lists_them() {
             ("81/tcp".into(), Some(vec![bind("::1", "8081")])),
         ]);
         host.networks().attach(request).unwrap();
-        let table = host.networks().options.kernel_names().1;
+        let table = host.networks().options.own_names().table;
         let nft = Command::new("nft")
             .args(["list", "table", "inet", &table])
             .output()

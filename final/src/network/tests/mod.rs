@@ -44,8 +44,9 @@ pub(super) fn in_new_network(
         let mut host = Host { networks: None, dir };
         host.restart();
         work(&mut host);
+        let pins = host.networks().options.own_names().pins;
         host.networks = None;
-        let left = pinned(&host.dir.path().join("run/netns"));
+        let left = pinned(&pins);
         assert_eq!(left, Vec::<PathBuf>::new(), "pins are left");
     });
     if let Err(panic) = thread.join() {
