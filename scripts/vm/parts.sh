@@ -6,7 +6,7 @@
 # versions of these packages, and tests should not change what is installed.
 
 # A new number throws away what an older version of this file made.
-parts=$cache/parts-2
+parts=$cache/parts-3
 parts_libraries=$parts/root/usr/lib/x86_64-linux-gnu:$parts/root/lib/x86_64-linux-gnu
 
 parts_ready() {

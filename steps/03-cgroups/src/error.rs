@@ -168,6 +168,19 @@ impl Error {
         Self::NoController { kind, flag, reason }
     }
 
+    /// Whether a directory went away under our hands: `ENOENT` by its name,
+    /// `ENODEV` through a file that is still open.
+    pub(crate) fn is_gone(&self) -> bool {
+        match self {
+            Self::Make { source, .. }
+            | Self::Read { source, .. }
+            | Self::Write { source, .. } => {
+                matches!(source, Errno::ENOENT | Errno::ENODEV)
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn read(file: &Path, error: &std::io::Error) -> Self {
         Self::Read { file: file.to_owned(), source: errno(error) }
     }

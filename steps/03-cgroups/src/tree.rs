@@ -34,10 +34,11 @@ pub(crate) fn make(
         // Between our mkdir of the parent and that of the group, the last
         // other container may have gone and taken the parent with it.
         let mut result = make_path(mount, base, &group.path, limits);
-        for _ in 0..3 {
-            let Err(Error::Make { source: Errno::ENOENT, .. }) = result else {
-                break;
-            };
+        for _ in 0..10 {
+            match &result {
+                Err(error) if error.is_gone() => {}
+                _ => break,
+            }
             result = make_path(mount, base, &group.path, limits);
         }
         let dir = result?;
