@@ -51,7 +51,7 @@ impl Engine {
     /// is told to the client in the stream, as Docker does.
     ///
     /// # Errors
-    /// None of the build; only that the request cannot be begun.
+    /// [`Error::Invalid`] for a Dockerfile that does not parse.
     pub fn build(
         self: &Arc<Self>,
         context: &Path,
@@ -73,6 +73,10 @@ impl Engine {
             .build(context, &request.options, &mut |event| teller.tell(event));
         match built {
             Ok(id) => self.built(&id, request, progress),
+            // Nothing has begun yet, so this is an error of the request.
+            Err(error @ BuildError::Syntax(_)) if !progress.began() => {
+                return Err(Error::Invalid(error.to_string()));
+            }
             Err(error) => failed(&error, progress),
         }
         Ok(())

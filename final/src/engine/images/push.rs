@@ -28,14 +28,14 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NotFound`] in Docker's words when no image has the name;
-    /// later the registry's words.
+    /// else the registry's words.
     pub fn push(
         self: &Arc<Self>,
         request: &Request,
         progress: &Progress,
     ) -> Result<()> {
         let options = self.pull_options(None, request.auth.clone());
-        for reference in self.push_targets(request)? {
+        for reference in self.push_targets(request, progress)? {
             let cancel = options.cancel.clone();
             let report = |step: Step| {
                 if progress.gone() {
@@ -62,7 +62,11 @@ impl Engine {
     }
 
     /// One tag, or all tags of the repository.
-    fn push_targets(&self, request: &Request) -> Result<Vec<Reference>> {
+    fn push_targets(
+        &self,
+        request: &Request,
+        progress: &Progress,
+    ) -> Result<Vec<Reference>> {
         let parse = |text: &str| {
             text.parse::<Reference>()
                 .map_err(|error| Error::Invalid(error.to_string()))
@@ -77,7 +81,7 @@ impl Engine {
             let reference =
                 super::named(&typed.repository().to_string(), &tag)?;
             let image = self.store.resolve(&reference.to_string());
-            image.map_err(|_| absent(&reference))?;
+            image.map_err(|_| absent(&reference, progress))?;
             return Ok(vec![reference]);
         }
         for image in self.store.list()? {
@@ -89,18 +93,18 @@ impl Engine {
             }
         }
         match targets.is_empty() {
-            true => Err(absent(&typed)),
+            true => Err(absent(&typed, progress)),
             false => Ok(targets),
         }
     }
 }
 
-fn absent(reference: &Reference) -> Error {
-    let name = reference.familiar();
-    Error::NotFound(match reference.tag() {
-        Some(_) => format!("tag does not exist: {name}"),
-        None => {
-            format!("An image does not exist locally with the tag: {name}")
-        }
-    })
+/// Docker says first where it would have pushed to.
+fn absent(reference: &Reference, progress: &Progress) -> Error {
+    let to = reference.name();
+    progress.status(&format!("The push refers to repository [{to}]"));
+    let name = reference.familiar_name();
+    Error::NotFound(format!(
+        "An image does not exist locally with the tag: {name}"
+    ))
 }
