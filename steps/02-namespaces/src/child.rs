@@ -145,7 +145,15 @@ impl<'a> Child<'a> {
         self.take(&[(Id::Join, |child| child.plan.joins.enter())]);
         // SAFETY: both sides go on with system calls only.
         match unsafe { clone3(self.plan.joins.new, None, true) } {
-            Ok(Side::Child) => self,
+            Ok(Side::Child) => {
+                // Both talk to the parent by one wire now. Without this the
+                // child could be faster than the stone, and report before
+                // the parent has heard of it.
+                if self.wire.wait_for(Go::Known).is_err() {
+                    leave(125);
+                }
+                self
+            }
             Ok(Side::Parent(pid, _)) => {
                 let _ = self.wire.made(pid);
                 leave(0);

@@ -164,7 +164,7 @@ impl Created {
                 let pidfd = open_pidfd(pid)?;
                 let _ = collect(self.pidfd.as_fd());
                 (self.pid, self.pidfd) = (pid, pidfd);
-                Ok(())
+                self.tell(Go::Known)
             }
             other => Err(self.unexpected(other)),
         }

@@ -6,7 +6,9 @@
 //! about it) is looked up by the parent in its own copy of the plan.
 //!
 //! ```text
-//! parent ── m: the ID maps are written ─────────▶ child
+//! parent ◀── 1: PID of the real child, from a stepping stone
+//!        ── k: I know it ───────────────────────▶ child
+//!        ── m: the ID maps are written ─────────▶
 //!        ── l: you are in your cgroup ──────────▶
 //!        ◀── 2: ready, timings, perhaps a terminal
 //!        ── s: start ───────────────────────────▶
@@ -37,6 +39,8 @@ use crate::steps::{COUNT, Id};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Go {
+    /// The parent knows the PID that a stepping stone told it.
+    Known = b'k',
     /// The user ID maps are written.
     Mapped = b'm',
     /// The child is in its cgroup.
