@@ -231,11 +231,13 @@ async fn wait_for_hang_up(
     two_way: bool,
 ) -> bool {
     let mut piece = [0; 512];
-    while two_way {
-        match from.read(&mut piece).await {
-            Ok(0) => break,
-            Ok(_) => {}
-            Err(_) => return false,
+    if two_way {
+        loop {
+            match from.read(&mut piece).await {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(_) => return false,
+            }
         }
     }
     std::future::pending().await

@@ -40,6 +40,12 @@ fn run(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<()> {
     let name = OsString::from("skiff daemon");
     let settings = Settings::load(std::iter::once(name).chain(arguments))?;
     log_to_stderr(&settings)?;
+    if !rustix::process::geteuid().is_root() {
+        bail!(
+            "the daemon needs root: it mounts file systems, makes cgroups \
+             and network links; start it with sudo"
+        );
+    }
     let root = settings.data_root();
     std::fs::create_dir_all(&root)
         .with_context(|| format!("cannot make {}", root.display()))?;

@@ -115,4 +115,18 @@ impl Engine {
         });
         self.events.emit(Kind::Container, verb, &container.id, attributes);
     }
+
+    /// Reports that a container came to its networks, or left them.
+    pub(crate) fn tell_networks(&self, container: &Container, verb: &str) {
+        let attached = container.with(|record| record.own.attached.clone());
+        for (name, endpoint) in attached {
+            let about = events::attributes([
+                ("container", &container.id),
+                ("name", &name),
+                ("type", "bridge"),
+            ]);
+            let id = &endpoint.network_id;
+            self.events.emit(Kind::Network, verb, id, about);
+        }
+    }
 }

@@ -255,7 +255,7 @@ impl Engine {
             "Images": images,
             "Containers": containers,
             "Volumes": volumes,
-            "BuildCache": [],
+            "BuildCache": self.cache_usage()?,
         }))
     }
 }

@@ -16,6 +16,7 @@ use super::root::{path_of, resolve};
 use super::tree::Tree;
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
+use crate::engine::events::attributes;
 
 /// `X-Docker-Container-Path-Stat`: what is at a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -47,11 +48,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NotFound`] in Docker's words.
-    pub fn path_stat(
-        &self,
-        name: &str,
-        path: &str,
-    ) -> Result<PathStat> {
+    pub fn path_stat(&self, name: &str, path: &str) -> Result<PathStat> {
         let container = &self.containers.find(name)?;
         self.with_root(container, |root| stat(root, name, path))
     }
@@ -71,6 +68,8 @@ impl Engine {
         let container = &self.containers.find(name)?;
         self.with_root(container, |root| {
             found(stat(root, name, path)?);
+            let about = attributes([("path", path)]);
+            self.tell(container, "archive-path", about);
             let (parent, last) = open_parent(root, path)
                 .map_err(|errno| missing(errno, name, path))?;
             let mut tree = Tree::new(out);
@@ -106,9 +105,7 @@ impl Engine {
                     let text = "extraction point is not a directory";
                     return Err(Error::Invalid(text.to_owned()));
                 }
-                other => {
-                    other.map_err(|errno| missing(errno, name, path))?
-                }
+                other => other.map_err(|errno| missing(errno, name, path))?,
             };
             if read_only && !is_mounted_writable(&dir) {
                 let text = "container rootfs is marked read-only";
@@ -121,6 +118,8 @@ impl Engine {
                 keep_kinds: how.keep_kinds,
                 limits: LIMITS,
             };
+            let about = attributes([("path", path)]);
+            self.tell(container, "extract-to-dir", about);
             apply::apply(&path_of(&dir), &mut &mut *tar, &options)
                 .map_err(|error| Error::Invalid(error.to_string()))?;
             Ok(())

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::{Container, lock};
 use crate::engine::error::{Error, Result};
+use crate::engine::events::attributes;
 use crate::shim::Client;
 use crate::shim::protocol::Attach;
 
@@ -83,7 +84,11 @@ impl crate::engine::Engine {
         }
         Client::new(&container.dir)
             .resize(super::spec::window(size))
-            .map_err(Error::internal)
+            .map_err(Error::internal)?;
+        let [height, width] = size.map(|it| it.to_string());
+        let about = attributes([("height", &height), ("width", &width)]);
+        self.tell(&container, "resize", about);
+        Ok(())
     }
 
     /// The same for an exec.

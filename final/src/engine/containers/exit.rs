@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::state::{Status, Step, now};
-use super::{Container, Phase, restart};
-use crate::engine::Engine;
+use super::{Container, Phase, mounts, restart};
 use crate::engine::events::attributes;
+use crate::engine::{Engine, Error};
 use crate::shim::{Client, Exit};
 
 impl Engine {
@@ -44,6 +44,7 @@ impl Engine {
         exit: Exit,
         ran: Duration,
     ) {
+        self.tell_networks(container, "disconnect");
         self.release_resources(container);
         container.end_execs();
         let again = restart::again(container, exit.code, ran);
@@ -81,8 +82,12 @@ impl Engine {
             return;
         }
         // Not by force: `docker restart` may have started it again already.
-        if let Err(error) = self.remove_container(container, false, true) {
-            tracing::warn!("cannot remove {}: {error}", container.id);
+        match self.remove_container(container, false, true) {
+            // Somebody else was quicker.
+            Ok(()) | Err(Error::NotFound(_)) => {}
+            Err(error) => {
+                tracing::warn!("cannot remove {}: {error}", container.id);
+            }
         }
     }
 
@@ -128,6 +133,7 @@ impl Engine {
         note("volumes", settled.map_err(|e| text(&e)));
         let unmounted = layers::Snapshots::unmount(&*self.snapshots, id);
         note("root", unmounted.map_err(|e| text(&e)));
+        mounts::unmount_shm(&container.dir);
         let cleared = container.change(|record| {
             record.own.attached.clear();
             record.own.ports.clear();

@@ -1,8 +1,9 @@
 //! All the ways to ask for a mount, as one list for step 6.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use namespaces::{Mount, Source};
+use rustix::mount::{MountFlags, UnmountFlags};
 use volumes::{MountSpec, add_anonymous, parse_volume_flag, tmpfs_mount};
 
 use super::config::Config;
@@ -89,7 +90,8 @@ pub(super) fn all(
     for (target, options) in &host.tmpfs {
         mounts.push(tmpfs_mount(target, options).map_err(Error::Invalid)?);
     }
-    mounts.extend(shared_memory(engine, host)?);
+    let dir = engine.containers.dir().join(&record.id);
+    mounts.extend(shared_memory(engine, host, &dir)?);
     mounts.extend(claimed);
     Ok(mounts)
 }
@@ -103,11 +105,12 @@ fn shared_memory(engine: &Engine, host: &HostConfig) -> Result<Option<Mount>> {
     if host.ipc_mode == "host" {
         return Ok(Some(Mount::bind("/dev/shm", "/dev/shm")));
     }
-    let size = match host.shm_size {
-        0 => engine.config.shm_size(),
-        size => size,
-    };
-    let options = vec!["mode=1777".to_owned(), format!("size={size}")];
+    let options = shm_options(engine, host);
+    if host.ipc_mode == "shareable" {
+        let dir = dir.join(SHM);
+        mount_shm(&dir, &options.join(","))?;
+        return Ok(Some(Mount::bind(dir, "/dev/shm")));
+    }
     let mut mount = Mount::new("/dev/shm", Source::Tmpfs { options });
     mount.options.nosuid = true;
     mount.options.nodev = true;
@@ -115,12 +118,44 @@ fn shared_memory(engine: &Engine, host: &HostConfig) -> Result<Option<Mount>> {
     Ok(Some(mount))
 }
 
+fn shm_options(engine: &Engine, host: &HostConfig) -> Vec<String> {
+    let size = match host.shm_size {
+        0 => engine.config.shm_size(),
+        size => size,
+    };
+    vec!["mode=1777".to_owned(), format!("size={size}")]
+}
+
+/// Shared memory that others may join is mounted on the host, in the
+/// container's directory: a mount inside one mount namespace cannot be
+/// bound into another (open_tree(2): EINVAL).
+const SHM: &str = "shm";
+
+fn mount_shm(dir: &Path, options: &str) -> Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    std::fs::create_dir_all(dir).map_err(Error::io("make", dir))?;
+    let options = std::ffi::CString::new(options).unwrap_or_default();
+    rustix::mount::mount("shm", dir, "tmpfs", flags, options.as_c_str())
+        .map_err(|errno| Error::io("mount", dir)(errno.into()))
+}
+
+/// Takes away what [`mount_shm`] mounted; those who joined keep it.
+pub(super) fn unmount_shm(dir: &Path) {
+    let dir = dir.join(SHM);
+    if dir.exists() {
+        let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
+        // Not mounted any more is as good.
+        let _ = rustix::mount::unmount(&dir, flags);
+        let _ = std::fs::remove_dir(&dir);
+    }
+}
+
 /// The shared memory of a running container.
 fn shareable(engine: &Engine, name: &str) -> Result<PathBuf> {
     let other = engine.containers.find(name)?;
     let (pid, mode) = other
         .with(|record| (record.state.pid, record.host_config.ipc_mode.clone()));
-    if mode == "private" || mode == "none" {
+    if mode != "shareable" {
         return Err(Error::Invalid(format!(
             "cannot join IPC of container {}: non-shareable IPC (hint: use \
              IpcMode:shareable for the donor container)",
@@ -134,5 +169,5 @@ fn shareable(engine: &Engine, name: &str) -> Result<PathBuf> {
             other.id
         )));
     }
-    Ok(PathBuf::from(format!("/proc/{pid}/root/dev/shm")))
+    Ok(other.dir.join(SHM))
 }

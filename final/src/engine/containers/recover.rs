@@ -157,7 +157,8 @@ impl Engine {
             tracing::warn!("{}: {error}", container.id);
         }
         let exited = container.status() == Status::Exited;
-        if !start && !(exited && self.removes_itself(container)) {
+        let goes = exited && self.removes_itself(container);
+        if !start && !goes {
             return;
         }
         let (engine, container) = (self.clone(), container.clone());

@@ -75,6 +75,7 @@ impl Engine {
         })?;
         // Who came between the gate and this moment is still on the list.
         container.connect_attachers(&launched.client);
+        self.tell_networks(container, "connect");
         self.tell(container, "start", Attributes::new());
         self.follow(container, launched.client, Instant::now());
         self.watch_health(container);

@@ -152,7 +152,7 @@ impl Engine {
         }
         let own = container.with(|record| record.config.stop_signal.clone());
         let stops =
-            own != "" && signal::parse(&own).is_ok_and(|it| it == number);
+            !own.is_empty() && signal::parse(&own).is_ok_and(|it| it == number);
         // Who kills by hand does not want a restart.
         if stops || matches!(number, nix::libc::SIGKILL | nix::libc::SIGTERM) {
             container.change(|record| record.own.stopped_by_hand = true)?;

@@ -9,6 +9,7 @@ use super::state::Status;
 use super::{Container, stop};
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
+use crate::engine::events::Attributes;
 use crate::shim;
 
 impl Engine {
@@ -34,6 +35,7 @@ impl Engine {
             }
         }
         let pids = pids(&container)?;
+        self.tell(&container, "top", Attributes::new());
         let arguments = match arguments {
             "" => "-ef",
             given => given,

@@ -89,7 +89,8 @@ fn check_config(config: &Config) -> Result<()> {
 /// The namespaces' modes: a closed list of words each.
 fn modes(host: &HostConfig) -> Result<()> {
     let check = |flag: &str, mode: &str, words: &[&str], join: bool| {
-        let joins = mode.strip_prefix("container:").is_some_and(|it| it != "");
+        let joins =
+            mode.strip_prefix("container:").is_some_and(|it| !it.is_empty());
         if words.contains(&mode) || (join && joins) {
             return Ok(());
         }
