@@ -79,7 +79,10 @@ pub(crate) async fn run(
 }
 
 fn said(why: &anyhow::Error) -> String {
-    format!("skiff: {}", sentence(why))
+    format!(
+        "skiff: {}\n\nRun 'skiff run --help' for more information",
+        sentence(why)
+    )
 }
 
 /// One container that is being run.
@@ -101,7 +104,10 @@ impl Session<'_> {
             !(args.create.rm && process.restart != "no"),
             "conflicting options: cannot specify both --restart and --rm"
         );
-        let body = args.create.body(streams)?;
+        let mut body = args.create.body(streams)?;
+        if args.removes_by_itself() {
+            body["HostConfig"]["AutoRemove"] = Value::Bool(false);
+        }
         let created = make(context, &args.create, &body, Show::Errors).await?;
         let session =
             Session { context, args, streams, id: created.id.clone() };
@@ -146,10 +152,15 @@ impl Session<'_> {
             keys,
             resize: self.path("resize"),
         };
-        match streams::connect(self.context, tunnel, wiring).await? {
-            End::Detached => Ok(0),
-            End::Output => exit_status(exit).await,
+        let code = match streams::connect(self.context, tunnel, wiring).await? {
+            End::Detached => return Ok(0),
+            End::Output => exit_status(exit).await?,
+        };
+        if self.args.removes_by_itself() {
+            let path = format!("/containers/{}?v=1", self.id);
+            self.context.client.delete(&path).await?;
         }
+        Ok(code)
     }
 
     /// Asks to be told of the end. The engine answers with the headers at
@@ -157,7 +168,8 @@ impl Session<'_> {
     async fn wait_for_exit(
         &self,
     ) -> anyhow::Result<http::Response<hyper::body::Incoming>> {
-        let until = match self.args.create.rm {
+        let until = match self.args.create.rm && !self.args.removes_by_itself()
+        {
             true => "removed",
             false => "next-exit",
         };
@@ -198,6 +210,12 @@ impl Session<'_> {
 }
 
 impl RunArgs {
+    /// The engine would remove a short command's container before it can be
+    /// asked how it was started.
+    fn removes_by_itself(&self) -> bool {
+        self.explain && self.create.rm && !self.detach
+    }
+
     /// `-d` attaches to nothing, `-a` to what it names, else to all that is
     /// there.
     fn streams(&self) -> anyhow::Result<Streams> {
