@@ -33,6 +33,7 @@ use crate::engine::{Engine, error};
 /// What every handler gives back in case of failure.
 pub type Result<T> = std::result::Result<T, ApiError>;
 
+// ANCHOR: router
 /// All routes of the API.
 pub fn router(engine: Arc<Engine>) -> Router {
     Router::new()
@@ -49,6 +50,7 @@ pub fn router(engine: Arc<Engine>) -> Router {
         })
         .with_state(engine)
 }
+// ANCHOR_END: router
 
 fn container_routes() -> Router<Arc<Engine>> {
     Router::new()

@@ -76,6 +76,7 @@ impl Events {
         events
     }
 
+    // ANCHOR: events
     /// Until the process has ended, all is written down and all is told.
     pub(super) fn run(mut self) {
         while !self.is_over() {
@@ -91,6 +92,7 @@ impl Events {
         }
         run::forget_socket(&self.shim.spec.dir);
     }
+    // ANCHOR_END: events
 
     fn is_over(&self) -> bool {
         self.exit.is_some() && !self.peers.iter().any(Peer::has_output)

@@ -101,6 +101,7 @@ impl Engine {
         failure.error
     }
 
+    // ANCHOR: launch
     fn launch(
         self: &Arc<Self>,
         container: &Arc<Container>,
@@ -129,6 +130,7 @@ impl Engine {
         let spec = spec::build(self, container, &record, prepared)?;
         Ok(open_gate(container, &spec)?)
     }
+    // ANCHOR_END: launch
 
     /// Mounts the layers and puts the volumes in order.
     fn prepare_root(
