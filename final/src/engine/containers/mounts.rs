@@ -97,7 +97,11 @@ pub(super) fn all(
 }
 
 /// `/dev/shm` goes with the IPC namespace: POSIX shared memory is files.
-fn shared_memory(engine: &Engine, host: &HostConfig) -> Result<Option<Mount>> {
+fn shared_memory(
+    engine: &Engine,
+    host: &HostConfig,
+    dir: &Path,
+) -> Result<Option<Mount>> {
     if let Some(name) = host.ipc_mode.strip_prefix("container:") {
         let path = shareable(engine, name)?;
         return Ok(Some(Mount::bind(path, "/dev/shm")));
