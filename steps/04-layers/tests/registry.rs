@@ -338,3 +338,23 @@ fn removed_again(store: &Store, id: &layers::ImageId) {
     store.remove(id.as_str(), FORCE, &Vec::new).unwrap();
     assert_eq!(store.layers().unwrap(), []);
 }
+
+#[test]
+fn a_certificate_that_nobody_vouches_for_will_do_on_this_machine_only() {
+    let Some(registry) = Registry::start_tls("certificates") else { return };
+    let (_a, ours) = store();
+    image(&ours, &registry.name("x"), &host(), &three_layers());
+    let reference = registry.reference("x");
+    push(&ours, &reference, &options(), &|_| {}).unwrap();
+    pull(&store().1, &reference, &options(), &|_| {}).unwrap();
+    // The same server under a name that does not count as this machine.
+    let name = format!("[::ffff:7f00:1]:{}", registry.port);
+    let far = format!("{name}/x").parse().unwrap();
+    let error = pull(&store().1, &far, &options(), &|_| {}).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("certificate is not trusted"), "{text}");
+    assert!(text.contains("--insecure-registry"), "{text}");
+    let mut options = options();
+    options.config.insecure = vec![name];
+    pull(&store().1, &far, &options, &|_| {}).unwrap();
+}

@@ -65,8 +65,9 @@ impl Dirs {
         self.remember(path, found)
     }
 
-    /// Remembers a directory that was just made or opened. The cache is simply emptied when it is full: entries come sorted by
-    /// directory, so an old one is hardly ever asked for again.
+    /// Remembers a directory that was just made or opened. The cache is
+    /// simply emptied when it is full: entries come sorted by directory, so
+    /// an old one is hardly ever asked for again.
     pub(super) fn remember(
         &mut self,
         path: &[u8],

@@ -13,10 +13,11 @@
 //! a program finds the next entry only by believing the size of this one.
 //!
 //! Names and sparse maps are read by the `tar` crate's [`tar::Header`]. The
-//! order of things is ours, because it decides what is believed: names and extended
-//! headers are limited in length, and only regular files have content (Go's
-//! rule, hence Docker's: a parser that skips content where another sees
-//! headers can be shown two different archives, CVE-2025-62518).
+//! order of things is ours, because it decides what is believed: names and
+//! extended headers are limited in length, and only regular files have
+//! content (Go's rule, hence Docker's: a parser that skips content where
+//! another sees headers can be shown two different archives,
+//! CVE-2025-62518).
 
 use std::io::BufRead;
 

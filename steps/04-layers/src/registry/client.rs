@@ -330,10 +330,24 @@ fn choose_scheme(
 /// would wait for nothing.
 fn may_pass(error: &HttpError) -> bool {
     match error {
-        HttpError::Io(_) | HttpError::Timeout(_) => !nobody_there(error),
+        HttpError::Io(_) | HttpError::Timeout(_) => {
+            !nobody_there(error) && bad_certificate(error).is_none()
+        }
         HttpError::ConnectionFailed | HttpError::Protocol(_) => true,
         _ => false,
     }
+}
+
+/// What is wrong with a server's certificate. rustls's error comes inside of
+/// an I/O error, as the handshake is part of the first write.
+fn bad_certificate(error: &HttpError) -> Option<String> {
+    let text = match error {
+        HttpError::Io(e) => e.to_string(),
+        HttpError::Rustls(e) => e.to_string(),
+        _ => return None,
+    };
+    let (_, why) = text.split_once("invalid peer certificate: ")?;
+    Some(why.to_owned())
 }
 
 /// Not slow or broken, but absent: it makes no sense to ask again, nor to ask
@@ -365,12 +379,15 @@ fn unreachable(host: &str, error: &HttpError) -> RegistryError {
         HttpError::Timeout(_) => "no answer in time; is a firewall or a \
              proxy (HTTPS_PROXY) in the way?"
             .to_owned(),
-        HttpError::Rustls(e) => format!(
-            "its certificate is not trusted ({e}); for a private authority \
-             set SSL_CERT_FILE or put it in /etc/docker/certs.d/{host}/ca.crt, \
-             for a registry without one name it with --insecure-registry"
-        ),
-        other => other.to_string(),
+        other => match bad_certificate(other) {
+            Some(why) => format!(
+                "its certificate is not trusted ({why}); for a private \
+                 authority set SSL_CERT_FILE or put it in \
+                 /etc/docker/certs.d/{host}/ca.crt, for a registry without \
+                 one name it with --insecure-registry"
+            ),
+            None => other.to_string(),
+        },
     };
     RegistryError::Unreachable { host: host.to_owned(), problem }
 }

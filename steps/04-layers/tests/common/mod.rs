@@ -27,6 +27,36 @@ pub struct Registry {
 impl Registry {
     /// `None` when the program is not installed; that is said.
     pub fn start(test: &str) -> Option<Registry> {
+        Registry::start_with(test, "")
+    }
+
+    /// With a certificate that it has signed itself.
+    pub fn start_tls(test: &str) -> Option<Registry> {
+        let keys = tempfile::tempdir().unwrap();
+        let path = |name: &str| keys.path().join(name).display().to_string();
+        let (key, certificate) = (path("key"), path("certificate"));
+        let arguments = [
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=registry",
+            "-keyout",
+            &key,
+            "-out",
+            &certificate,
+        ];
+        run(test, "openssl", &arguments)?;
+        let tls =
+            format!("  tls:\n    certificate: {certificate}\n    key: {key}\n");
+        Registry::start_with(test, &tls)
+    }
+
+    fn start_with(test: &str, more: &str) -> Option<Registry> {
         let program = "/usr/bin/docker-registry";
         if !Path::new(program).exists() {
             cli_api::testing::skip(test, "docker-registry is not installed");
@@ -37,7 +67,7 @@ impl Registry {
         let config = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage:\n  \
              delete: {{enabled: true}}\n  filesystem:\n    \
-             rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+             rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n{more}",
             dir.path().join("data").display()
         );
         let file = dir.path().join("config.yml");
