@@ -330,27 +330,30 @@ impl Job<'_> {
     /// The instruction as the cache sees it: what decides about the result
     /// besides the files.
     fn canonical(&self) -> String {
-        let copy = self.copy;
-        let mut text = self.keyword.to_owned();
+        let (flags, names) = (self.flags(), self.summary.names.join(" "));
+        let keyword = self.keyword;
+        format!("{keyword} {flags}{names} {}", self.destination)
+    }
+
+    /// The flags that decide about the result, expanded.
+    fn flags(&self) -> String {
+        let mut text = String::new();
         if let Some(owner) = &self.chown {
-            text.push_str(&format!(" --chown={owner}"));
+            text.push_str(&format!("--chown={owner} "));
         }
         if let Some(mode) = self.mode {
-            text.push_str(&format!(" --chmod={mode:o}"));
+            text.push_str(&format!("--chmod={mode:o} "));
         }
-        if copy.parents {
-            text.push_str(" --parents");
+        if self.copy.parents {
+            text.push_str("--parents ");
         }
-        if let Some(unpack) = copy.unpack {
-            text.push_str(&format!(" --unpack={unpack}"));
+        if let Some(unpack) = self.copy.unpack {
+            text.push_str(&format!("--unpack={unpack} "));
         }
-        for pattern in &copy.exclude {
-            text.push_str(&format!(" --exclude={pattern}"));
+        for pattern in &self.copy.exclude {
+            text.push_str(&format!("--exclude={pattern} "));
         }
-        for name in &self.summary.names {
-            text.push_str(&format!(" {name}"));
-        }
-        format!("{text} {}", self.destination)
+        text
     }
 
     /// The history line holds the files' fingerprint, as Docker's does: so
@@ -364,8 +367,8 @@ impl Job<'_> {
             _ => "multi",
         };
         let (hex, to) = (digest.hex(), &self.destination);
-        let keyword = self.keyword;
-        format!("/bin/sh -c #(nop) {keyword} {kind}:{hex} in {to} ")
+        let (keyword, flags) = (self.keyword, self.flags());
+        format!("/bin/sh -c #(nop) {keyword} {flags}{kind}:{hex} in {to} ")
     }
 
     /// Copies everything. Names of owners can be looked up only now, in the
