@@ -75,7 +75,7 @@ pub async fn attach(
     Ok(response)
 }
 
-fn refuse_frozen(status: Status, id: &str) -> Result<()> {
+pub(super) fn refuse_frozen(status: Status, id: &str) -> Result<()> {
     let text = match status {
         Status::Paused => format!(
             "container {id} is paused, unpause the container before attach"

@@ -20,6 +20,7 @@ mod streams;
 pub mod swarm;
 pub mod system;
 pub mod volumes;
+pub mod websocket;
 
 use std::sync::Arc;
 
@@ -77,6 +78,7 @@ fn stream_routes() -> Router<Arc<Engine>> {
         .route("/containers/{name}/logs", get(follow::logs))
         .route("/containers/{name}/stats", get(follow::stats))
         .route("/containers/{name}/attach", post(attach::attach))
+        .route("/containers/{name}/attach/ws", get(websocket::attach))
         .route("/containers/{name}/resize", post(attach::resize))
         .route("/containers/{name}/archive", head(archive::stat))
         .route("/containers/{name}/archive", get(archive::get))

@@ -172,6 +172,12 @@ impl Engine {
                 *mode = format!("container:{}", self.containers.find(name)?.id);
             }
         }
+        // Who shares a network shares the name by which it is known there.
+        if let Some(id) = wish.host.network_mode.strip_prefix("container:") {
+            let other = self.containers.find(id)?;
+            wish.config.hostname =
+                other.with(|record| record.config.hostname.clone());
+        }
         self.endpoints(wish);
         validate::check(&wish.config, &wish.host)
     }

@@ -71,6 +71,7 @@ impl Exec {
 
     /// `GET /exec/ID/json`.
     pub fn inspect(&self) -> Value {
+        self.notice_end();
         let state = lock(&self.state);
         let config = &self.config;
         let mut words = config.cmd.iter();
@@ -98,6 +99,17 @@ impl Exec {
     fn is_over(&self) -> bool {
         let state = lock(&self.state);
         state.started && !state.running
+    }
+
+    /// A client asks for the exit code when it has seen the end of the
+    /// streams, which may be before our own thread has been told. The shim
+    /// writes the code down before it ends them.
+    fn notice_end(&self) {
+        if !self.is_over()
+            && let Ok(Some(exit)) = shim::Exit::load(&self.dir)
+        {
+            self.ended(exit.code);
+        }
     }
 
     fn ended(&self, code: i32) {
