@@ -1,4 +1,7 @@
 //! The flags of `run` that this step adds, as Docker spells them.
+//!
+//! What a person types becomes a number here, once: the daemon, the API and
+//! the kernel's files only ever see bytes and billionths of a CPU.
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -70,12 +73,14 @@ pub fn parse_bytes(text: &str) -> Option<i64> {
     (value < 9e18).then_some(value as i64)
 }
 
+/// clap shows the text of such an error with the flag it belongs to.
 fn memory(text: &str) -> Result<u64, String> {
     parse_bytes(text)
         .and_then(|bytes| u64::try_from(bytes).ok())
         .ok_or_else(|| format!("invalid size: '{text}'"))
 }
 
+/// −1 is a word of its own: any amount of swap.
 fn swap(text: &str) -> Result<i64, String> {
     match text {
         "-1" => Ok(-1),

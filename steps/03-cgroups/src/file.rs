@@ -1,4 +1,9 @@
 //! Reading and writing control files, with errors that name them.
+//!
+//! A control file looks like a file and is a function of the kernel: a write
+//! is a call with one argument, its result the call's. Everything that a
+//! user can do wrong with a limit comes back as an errno from here, so this
+//! is where the numbers are turned into sentences.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -10,7 +15,7 @@ use nix::errno::Errno;
 use crate::Error;
 use crate::error::errno;
 
-/// The whole text of a file.
+/// The whole text of a file that must be there.
 pub(crate) fn read(path: &Path) -> Result<String, Error> {
     fs::read_to_string(path).map_err(|error| Error::read(path, &error))
 }
@@ -86,7 +91,9 @@ pub(crate) fn write_opt(
     }
 }
 
-/// What the usual answers mean for that file.
+/// What the usual answers mean for that file. The same errno means different
+/// things in different files: `EBUSY` is "processes inside" in one and "more
+/// than that is in use" in another.
 fn write_hint(path: &Path, error: Errno) -> &'static str {
     let name = path.file_name().and_then(|name| name.to_str());
     match (name.unwrap_or_default(), error) {
@@ -137,6 +144,8 @@ pub(crate) fn attach(dir: &Path, pid: u32) -> Result<(), Error> {
     }
 }
 
+/// Moving a process is the only write whose answer depends on two groups,
+/// the new one and the one it comes from.
 fn attach_hint(error: Errno) -> &'static str {
     match error {
         Errno::ESRCH => "; there is no such process (any more)",

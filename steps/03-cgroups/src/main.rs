@@ -10,6 +10,8 @@ use cli_api::stage::{Ended, Inside, Run, Stage, Started, Stdio};
 use namespaces::{Created, Process, Sandbox};
 use serde_json::Value;
 
+/// [`Hierarchy`] is looked up once, when the daemon starts: mounts of cgroups
+/// do not come and go.
 struct Limited {
     hierarchy: Hierarchy,
     state: PathBuf,

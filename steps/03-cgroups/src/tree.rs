@@ -1,4 +1,9 @@
 //! Making and removing the directories.
+//!
+//! mkdir(2) makes the group, and the kernel fills it with files; rmdir(2)
+//! takes it away although it looks full, if no process and no group is in
+//! it. What needs care is what other containers do at the same moment, and
+//! on v2 that a controller only reaches as far down as it was handed.
 
 use std::fs::{self, DirBuilder};
 use std::path::{Component, Path, PathBuf};
@@ -78,6 +83,7 @@ fn make_path(
     Ok(dir)
 }
 
+/// The answers of mkdir(2) that a person can do something about.
 fn cannot_make(dir: PathBuf, error: &std::io::Error) -> Error {
     let source = errno(error);
     let hint = match source {
@@ -143,6 +149,8 @@ fn enable(dir: &Path, control: &Path, name: &str) -> Result<(), Error> {
     result
 }
 
+/// Puts all processes of `dir` into a new group `init` below it. They keep
+/// their limits: those of a group hold for all groups below it together.
 fn step_aside(dir: &Path) -> Result<(), Error> {
     let aside = dir.join("init");
     if let Err(error) = DirBuilder::new().create(&aside)
@@ -186,6 +194,7 @@ pub(crate) fn procs(dir: &Path) -> Result<Vec<u32>, Error> {
     Ok(found)
 }
 
+/// A file that is gone is a group that is gone, with nobody in it.
 fn procs_in(dir: &Path) -> Result<Vec<u32>, Error> {
     let text = file::read_opt(&dir.join("cgroup.procs"))?;
     let text = text.unwrap_or_default();
@@ -235,6 +244,8 @@ pub(crate) fn remove(group: &Group, deadline: Instant) -> Result<(), Error> {
     Ok(())
 }
 
+/// Children first: a group with groups below it is as busy as one with
+/// processes.
 fn remove_once(dir: &Path) -> Result<(), Error> {
     for dir in all_below(dir) {
         match fs::remove_dir(&dir) {

@@ -1,5 +1,9 @@
 //! Limits that make no sense are refused before anything is made, in the
 //! sentences that Docker users know.
+//!
+//! The kernel would refuse most of them as well, but with `EINVAL` and after
+//! half of the group has been set up. It would also take some that cannot be
+//! meant: with 4 KB of memory no process could even be started in the group.
 
 use nix::unistd::{SysconfVar, sysconf};
 
@@ -20,6 +24,7 @@ impl Limits {
             .map_or(Ok(()), |problem| Err(Error::Invalid(problem)))
     }
 
+    /// Memory against swap, reservation and the least that works.
     fn memory_problem(&self) -> Option<String> {
         let memory = self.memory.filter(|bytes| *bytes > 0);
         let swap = self.memory_swap.filter(|bytes| *bytes > 0);
@@ -42,12 +47,21 @@ impl Limits {
                     .into(),
             );
         }
-        if let Some(value) = self.memory_swappiness.filter(|v| *v > 100) {
-            return Some(format!(
-                "Invalid value: {value}, valid memory swappiness range is \
-                 0-100"
-            ));
-        }
+        self.swappiness_problem().or_else(|| self.reservation_problem())
+    }
+
+    /// A share in percent, as `vm.swappiness` of the whole machine was when
+    /// this file was made.
+    fn swappiness_problem(&self) -> Option<String> {
+        let value = self.memory_swappiness.filter(|v| *v > 100)?;
+        Some(format!(
+            "Invalid value: {value}, valid memory swappiness range is 0-100"
+        ))
+    }
+
+    /// What is kept for the group must fit into what it may have.
+    fn reservation_problem(&self) -> Option<String> {
+        let memory = self.memory.filter(|bytes| *bytes > 0);
         let reserved = self.memory_reservation.filter(|bytes| *bytes > 0);
         match (memory, reserved) {
             (Some(memory), Some(reserved)) if memory < reserved => Some(
@@ -62,6 +76,7 @@ impl Limits {
         }
     }
 
+    /// `--cpus` is short for a quota and a period, so it excludes both.
     fn cpu_problem(&self) -> Option<String> {
         let nano = self.nano_cpus.filter(|nano| *nano > 0);
         let quota = self.cpu_quota.filter(|quota| *quota > 0);
@@ -102,6 +117,7 @@ impl Limits {
         None
     }
 
+    /// The scale of weights is Docker's (and BFQ's), on v2 too.
     fn io_problem(&self) -> Option<String> {
         let weights = self.blkio_weight_device.iter().map(|d| d.weight);
         let mut all = weights.chain(self.blkio_weight.filter(|w| *w != 0));

@@ -1,5 +1,9 @@
 //! The commands that this step adds to a stage: `stats`, `pause`, `unpause`,
 //! `update`.
+//!
+//! None of them talks to the process. Each finds the container's group by
+//! its ID and reads or writes files there, which is why they work on a
+//! container that hangs, and why `top` inside knows nothing of them.
 
 use std::fmt;
 use std::fs;
@@ -97,6 +101,7 @@ pub fn describe(hierarchy: &Hierarchy, container: &str) -> Value {
     })
 }
 
+/// The group of a container that runs; Docker's sentence if it does not.
 fn group_of(
     hierarchy: &Hierarchy,
     state: &Path,

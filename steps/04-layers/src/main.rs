@@ -18,6 +18,8 @@ use namespaces::{Created, Sandbox};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// Images and layers are in the store, each once; `snapshots` makes the root
+/// file systems from them.
 struct Imaged {
     hierarchy: Hierarchy,
     state: PathBuf,
@@ -26,6 +28,7 @@ struct Imaged {
     snapshots: CopySnapshots,
 }
 
+/// Each step brought commands of its own.
 #[derive(Debug, Clone, Subcommand, Serialize, Deserialize)]
 enum Verbs {
     #[command(flatten)]
@@ -115,6 +118,8 @@ impl Stage for Imaged {
     ) -> anyhow::Result<()> {
         match verb {
             Verbs::Limits(verb) => verb.run(&self.hierarchy, &self.state, out),
+            // The builder knows neither namespaces nor copies: how a RUN is
+            // executed, and over which files, is handed to it.
             Verbs::Images(verb) => {
                 let builder = Builder {
                     store: &self.store,

@@ -18,6 +18,8 @@ use overlay_cow::{LayerVerbs, OverlaySnapshots, Volatile};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// Images and layers are in the store, each once; `snapshots` mounts root
+/// file systems over them.
 struct Layered {
     hierarchy: Hierarchy,
     state: PathBuf,
@@ -26,6 +28,7 @@ struct Layered {
     snapshots: OverlaySnapshots,
 }
 
+/// Each step brought commands of its own.
 #[derive(Debug, Clone, Subcommand, Serialize, Deserialize)]
 enum Verbs {
     #[command(flatten)]
@@ -117,6 +120,9 @@ impl Stage for Layered {
     ) -> anyhow::Result<()> {
         match verb {
             Verbs::Limits(verb) => verb.run(&self.hierarchy, &self.state, out),
+            // The builder knows neither namespaces nor mounts: how a RUN is
+            // executed, and over which files, is handed to it. Its mounts
+            // are for one use, so they need not wait for the disk.
             Verbs::Images(verb) => {
                 let builder = Builder {
                     store: &self.store,

@@ -1,4 +1,7 @@
 //! The flags of `run` that this step adds.
+//!
+//! They travel to the daemon as text and are parsed there, so that a client
+//! in another language needs no parser of its own.
 
 use std::path::Path;
 
@@ -63,6 +66,7 @@ impl MountArgs {
     }
 }
 
+/// Names the flag and what was typed: a command may have ten of them.
 fn invalid(flag: &str, text: &str, why: &str) -> Error {
     Error::Invalid(format!("invalid argument {text:?} for {flag}: {why}"))
 }

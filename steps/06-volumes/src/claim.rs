@@ -1,5 +1,6 @@
 //! From what a user asked for to mounts in the container, in four moments of
-//! its life: `claim` when it is created, `prepare` when it starts, `settle`
+//! its life, because the daemon may be another one at each of them:
+//! `claim` when it is created, `prepare` when it starts, `settle`
 //! when it has stopped, `release` when it is removed.
 
 use std::collections::HashSet;
@@ -105,6 +106,8 @@ impl VolumeStore {
         Ok(claims)
     }
 
+    /// What one wish comes to. Volumes are made here and not at the start, so
+    /// that `docker create` shows their names.
     fn claim_one(
         &self,
         container: &str,
@@ -167,6 +170,8 @@ impl VolumeStore {
         .collect()
     }
 
+    /// A volume as a mount: brought to life if it is more than a directory,
+    /// filled if it is new, cut down to a part if that was asked for.
     fn volume(
         &self,
         claim: &Claim,
@@ -279,6 +284,7 @@ impl VolumeStore {
     }
 }
 
+/// The volume that a wish makes if it does not exist.
 fn wanted(spec: &MountSpec) -> CreateVolume {
     let options = spec.volume_options.clone().unwrap_or_default();
     let driver = options.driver_config.unwrap_or_default();
@@ -311,6 +317,7 @@ fn check_host(spec: &MountSpec) -> Result<(), Error> {
     must_exist(&spec.source)
 }
 
+/// `--mount` is strict, and by the start `-v` is, too.
 fn must_exist(source: &str) -> Result<(), Error> {
     if Path::new(source).exists() {
         return Ok(());
@@ -321,6 +328,8 @@ fn must_exist(source: &str) -> Result<(), Error> {
     )))
 }
 
+/// A path of the host. Links in it are followed: it is the user's own, and
+/// the user is whoever may talk to the daemon.
 fn bind(claim: &Claim) -> Result<Mount, Error> {
     let options = claim.spec.bind_options.clone().unwrap_or_default();
     let source = PathBuf::from(&claim.point.source);
@@ -339,6 +348,7 @@ fn bind(claim: &Claim) -> Result<Mount, Error> {
     Ok(mount)
 }
 
+/// The long form says the same things as `--tmpfs`, with fewer words.
 fn tmpfs(spec: &MountSpec) -> Result<Mount, Error> {
     let options = spec.tmpfs_options.clone().unwrap_or_default();
     let text = flag_tmpfs::as_text(&options, spec.read_only);

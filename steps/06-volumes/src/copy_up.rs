@@ -3,6 +3,9 @@
 //! nginx's own page, and one over `/var/lib/postgresql/data` belongs to the
 //! user `postgres` and not to root.
 //!
+//! Docker does this for volumes and never for binds: what a user names by a
+//! path is the user's, and must not be filled with somebody else's files.
+//!
 //! All of it goes by file descriptors and never follows a symbolic link: the
 //! volume may be mounted in another, running container, which could turn a
 //! directory into a link to the host's `/etc` between two of our steps.
@@ -70,6 +73,7 @@ fn open_in(rootfs: &Path, target: &Path) -> Answer<OwnedFd> {
     rustix::fs::openat2(&root, target, flags, Mode::empty(), resolve)
 }
 
+/// Whether nobody has put anything into it yet.
 fn is_empty(dir: BorrowedFd<'_>) -> Answer<bool> {
     for entry in Dir::read_from(dir)? {
         // What mkfs puts into the root of a new ext4 is not data.
@@ -84,6 +88,7 @@ fn is_empty(dir: BorrowedFd<'_>) -> Answer<bool> {
 /// A failed step and its reason; the file is in [`Copy::at`].
 type Step<T> = Result<T, (&'static str, Errno)>;
 
+/// Names the step for whatever call is made in it.
 trait During<T> {
     fn during(self, action: &'static str) -> Step<T>;
 }
@@ -94,6 +99,7 @@ impl<T> During<T> for Answer<T> {
     }
 }
 
+/// One copy of a tree, on its way.
 struct Copy {
     /// Files with several names, by device and inode: the second name
     /// becomes a link to the first copy.
@@ -130,6 +136,7 @@ impl Copy {
         Ok(any)
     }
 
+    /// One name in a directory, whatever it is.
     fn entry(
         &mut self,
         from: BorrowedFd<'_>,
@@ -180,6 +187,7 @@ impl Copy {
         Ok(true)
     }
 
+    /// Notes where the first copy of a file with more names is.
     fn remember(
         &mut self,
         stat: &Stat,
@@ -198,10 +206,13 @@ impl Copy {
     }
 }
 
+/// `flags` must have NOFOLLOW: what was a directory when it was listed may be
+/// a link by now.
 fn open_at(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Step<OwnedFd> {
     rustix::fs::openat(dir, name, flags, Mode::empty()).during("open")
 }
 
+/// A regular file: content, then attributes, then owner, mode and times.
 fn file(
     from: BorrowedFd<'_>,
     to: BorrowedFd<'_>,
@@ -236,6 +247,8 @@ fn owner_and_times(to: BorrowedFd<'_>, stat: &Stat) -> Step<()> {
     rustix::fs::futimens(to, &times(stat)).during("set the times of")
 }
 
+/// The owner, and the extended attributes: capabilities of programs (ping,
+/// for one), access lists, labels. See xattr(7).
 fn copy_xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Step<()> {
     let stat = rustix::fs::fstat(from).during("stat")?;
     let (uid, gid) = owner(&stat);

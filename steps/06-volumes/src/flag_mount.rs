@@ -1,5 +1,10 @@
 //! `--mount`: the long form, `type=bind,source=/srv,target=/data,readonly`.
 //!
+//! Longer than `-v`, and stricter: nothing is guessed from the look of a
+//! value, every key is checked, and what does not exist is not made. Docker
+//! parses it in the client and sends the result as JSON, so these sentences
+//! are the client's; the daemon has its own in `spec`.
+//!
 //! It is a line of CSV: a field with a comma in it is put in quotes, and a
 //! quote in a quoted field is doubled.
 
@@ -33,7 +38,7 @@ pub fn parse_mount_flag(text: &str) -> Result<MountSpec, String> {
     Ok(spec)
 }
 
-/// The keys that may stand alone.
+/// The keys that may stand alone: `readonly` is short for `readonly=true`.
 fn switch(spec: &mut MountSpec, key: &str, field: &str) -> Result<(), String> {
     match key {
         "readonly" | "ro" => spec.read_only = true,
@@ -48,6 +53,8 @@ fn switch(spec: &mut MountSpec, key: &str, field: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The keys of every kind of mount; the others begin with the kind they
+/// belong to.
 fn set(
     spec: &mut MountSpec,
     key: &str,
@@ -65,6 +72,21 @@ fn set(
             spec.read_only = boolean(value).ok_or_else(invalid)?;
         }
         "consistency" => spec.consistency = value.to_ascii_lowercase(),
+        _ => return set_own(spec, key, value, field),
+    }
+    Ok(())
+}
+
+/// The keys of one kind. The record of that kind's options comes into being
+/// with the first of them, which is how a mix is noticed later.
+fn set_own(
+    spec: &mut MountSpec,
+    key: &str,
+    value: &str,
+    field: &str,
+) -> Result<(), String> {
+    let invalid = || format!("invalid value for {key}: {value}");
+    match key {
         "bind-propagation" => {
             spec.bind().propagation = value.to_ascii_lowercase();
         }
@@ -89,6 +111,7 @@ fn set(
             let size = parse_bytes(value).ok_or_else(invalid)?;
             spec.tmpfs().size_bytes = size;
         }
+        // Octal, as chmod(1) takes it: 1777 is 0o1777.
         "tmpfs-mode" => {
             let mode = u32::from_str_radix(value, 8);
             spec.tmpfs().mode = mode.map_err(|_| invalid())?;
@@ -98,6 +121,8 @@ fn set(
     Ok(())
 }
 
+/// The kinds that Docker has and Linux or this engine has not (`npipe`,
+/// `cluster`, `image`) are unknown here.
 fn kind(value: &str) -> Result<MountKind, String> {
     match value.to_ascii_lowercase().as_str() {
         "bind" => Ok(MountKind::Bind),
@@ -113,6 +138,7 @@ fn driver(spec: &mut MountSpec) -> &mut DriverConfig {
     spec.volume().driver_config.get_or_insert_default()
 }
 
+/// A name without `=` has an empty value.
 fn pair(value: &str) -> (String, String) {
     let (name, value) = value.split_once('=').unwrap_or((value, ""));
     (name.to_owned(), value.to_owned())
@@ -144,6 +170,8 @@ fn recursive(spec: &mut MountSpec, value: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// `volume-nocopy` on a bind would do nothing, and somebody believes that it
+/// does.
 fn check_mix(spec: &MountSpec) -> Result<(), String> {
     let mix = [
         (spec.volume_options.is_some(), MountKind::Volume),
@@ -162,6 +190,8 @@ fn check_mix(spec: &MountSpec) -> Result<(), String> {
     Ok(())
 }
 
+/// "Read-only all the way down" only means something for a mount that is
+/// read-only, and can only be promised if no mount can come in later.
 fn check_recursive(spec: &MountSpec, all: &[String]) -> Result<(), String> {
     let Some(bind) = &spec.bind_options else { return Ok(()) };
     let requires = |option: &str, other: &str| {

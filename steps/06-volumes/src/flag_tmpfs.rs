@@ -1,4 +1,9 @@
 //! `--tmpfs /run:size=64m,exec`: a path and options of mount(8).
+//!
+//! A tmpfs lives in the page cache and in swap, on no disk. What is in it is
+//! charged to the memory of the container that wrote it: a limit of 64 MB on
+//! the container is one on its tmpfs as well, and going beyond it ends in
+//! the OOM killer and not in "no space left on device". See tmpfs(5).
 
 use std::path::PathBuf;
 

@@ -6,7 +6,8 @@
 
 use crate::spec::{MountKind, MountSpec, PROPAGATIONS};
 
-/// Parses one value of `-v` (an element of `HostConfig.Binds`).
+/// Parses one value of `-v`. Colons divide it, so a path with a colon in it
+/// cannot be said this way; `--mount` can. (The value is an element of `HostConfig.Binds` in the API.)
 ///
 /// # Errors
 /// Docker's sentence.
@@ -37,6 +38,8 @@ pub fn parse_volume_flag(text: &str) -> Result<MountSpec, String> {
         target: target.to_owned(),
         ..MountSpec::default()
     };
+    // A typing error in a path gives an empty directory that belongs to root.
+    // It has always been so, and scripts rely on it.
     if spec.kind == MountKind::Bind {
         spec.bind().create_mountpoint = true;
     }
@@ -76,6 +79,7 @@ fn apply(spec: &mut MountSpec, options: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// How far a Mac may lag behind its virtual machine.
 const CONSISTENCIES: [&str; 4] =
     ["default", "consistent", "cached", "delegated"];
 

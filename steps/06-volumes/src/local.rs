@@ -1,6 +1,10 @@
 //! Volumes that are more than a directory: `docker volume create --opt
 //! type=tmpfs --opt device=tmpfs --opt o=size=64m`. The three options are
 //! those of mount(8), and what they say is mounted on `_data`.
+//!
+//! The mount is there as long as a container refers to the volume, and goes
+//! with the last one. A container sees no difference: what it gets is a bind
+//! of `_data` in either case.
 
 use std::collections::BTreeMap;
 use std::net::ToSocketAddrs;
@@ -57,6 +61,7 @@ pub(crate) fn ensure_mounted(volume: &Volume) -> Result<(), Error> {
         return Ok(());
     }
     let (flags, mut data) = parse_options(get("o"));
+    // mount(8) has a helper program for each of these; we are the helper.
     if matches!(kind, "nfs" | "nfs4" | "cifs") {
         data = resolve_address(&data)?;
     }
@@ -77,6 +82,7 @@ pub(crate) fn ensure_mounted(volume: &Volume) -> Result<(), Error> {
     })
 }
 
+/// What mount(2) means by it. The kernel's own words go to its log only.
 fn hint(error: Errno) -> &'static str {
     match error {
         Errno::ENODEV => {
@@ -100,11 +106,12 @@ pub(crate) fn unmount(volume: &Volume) -> Result<(), Error> {
     if volume.options.is_empty() || !propagation::is_mount_point(path)? {
         return Ok(());
     }
+    // Not lazily: data that cannot be written back must be an error here.
     umount2(path, MntFlags::UMOUNT_NOFOLLOW)
         .map_err(|source| Error::Unmount { path: path.clone(), source })
 }
 
-/// Splits `o=` as mount(8) does: words that the kernel has as flags, and the
+/// Splits `o=` as mount(8) does, for mount(2) does not: words that the kernel has as flags, and the
 /// rest, which the file system itself takes.
 fn parse_options(text: &str) -> (MsFlags, String) {
     let mut flags = MsFlags::empty();

@@ -20,6 +20,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use volumes::{MountArgs, VolumeStore, VolumeVerbs};
 
+/// Images and layers are in the store, each once; `snapshots` mounts root
+/// file systems over them; `volumes` has what stays.
 struct Lasting {
     hierarchy: Hierarchy,
     state: PathBuf,
@@ -37,6 +39,7 @@ struct Flags {
     mounts: MountArgs,
 }
 
+/// Each step brought commands of its own.
 #[derive(Debug, Clone, Subcommand, Serialize, Deserialize)]
 enum Verbs {
     #[command(flatten)]
@@ -132,6 +135,9 @@ impl Stage for Lasting {
     ) -> anyhow::Result<()> {
         match verb {
             Verbs::Limits(verb) => verb.run(&self.hierarchy, &self.state, out),
+            // The builder knows neither namespaces nor mounts: how a RUN is
+            // executed, and over which files, is handed to it. Its mounts
+            // are for one use, so they need not wait for the disk.
             Verbs::Images(verb) => {
                 let builder = Builder {
                     store: &self.store,

@@ -1,4 +1,8 @@
 //! Rules for names, and the size of a directory.
+//!
+//! The rule is stricter than the file system's: it leaves no name that could
+//! be read as a path, as a flag or as hidden, in any place where names are
+//! written, from a shell to a URL of the API.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -1,3 +1,12 @@
+//! Whether a mount made later below a shared directory appears on the other
+//! side, too.
+//!
+//! A mount namespace (step 2) begins as a copy of its parent. A *shared*
+//! mount keeps telling its copies of what is mounted below it, a *slave* only
+//! listens, a *private* one does neither: mount_namespaces(7). Containers get
+//! private ones, so that a USB stick plugged in on the host does not turn up
+//! inside. `-v /media:/media:rslave` asks for precisely that.
+//!
 //! What `/proc/self/mountinfo` says of a path: whether it is the root of a
 //! mount, and whether later mounts below it would travel.
 
@@ -65,6 +74,7 @@ fn containing<'a>(
         .max_by_key(|mount| mount.point.components().count())
 }
 
+/// All mounts that this process sees.
 fn read() -> Result<Vec<MountLine>, Error> {
     let path = Path::new("/proc/self/mountinfo");
     let text = fs::read_to_string(path)

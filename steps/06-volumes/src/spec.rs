@@ -1,4 +1,8 @@
 //! What a user asks to be mounted, before anything is looked up.
+//!
+//! `-v`, `--mount`, Compose and the SDKs all end here: whatever the words
+//! were, the daemon sees this record and checks it once more, for the next
+//! client may be a hand-written `curl`.
 
 use std::collections::BTreeMap;
 
@@ -160,6 +164,7 @@ impl MountSpec {
         })
     }
 
+    /// The first thing that is wrong, without the words around it.
     fn problem(&self) -> Option<String> {
         if self.target.is_empty() {
             return Some("field Target must not be empty".into());
@@ -190,6 +195,8 @@ impl MountSpec {
         }
     }
 
+    /// A path must be absolute: the daemon has another working directory
+    /// than whoever typed it.
     fn bind_problem(&self) -> Option<String> {
         if self.source.is_empty() {
             return Some("field Source must not be empty".into());
@@ -216,6 +223,7 @@ impl MountSpec {
         None
     }
 
+    /// What only makes sense for a volume that can be found again.
     fn volume_problem(&self) -> Option<String> {
         let subpath =
             self.volume_options.as_ref().map_or("", |o| o.subpath.as_str());

@@ -41,22 +41,17 @@ pub(crate) fn mount(
         Mode::empty(),
     )
     .map_err(failed)?;
+    // IN_ROOT: an absolute link starts at the volume, and `..` stops there.
+    // NO_MAGICLINKS: those of /proc jump to anywhere, and are no paths.
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let part =
         rustix::fs::openat2(&root, subpath, path, Mode::empty(), resolve)
             .map_err(failed)?;
     let stat = rustix::fs::fstat(&part).map_err(failed)?;
     unmount(place)?;
-    // A mount needs something of its own kind to sit on.
-    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-        make_dir(place, 0o700)?;
-    } else {
-        if let Some(parent) = place.parent() {
-            make_dir(parent, 0o700)?;
-        }
-        fs::File::create(place)
-            .map_err(|error| Error::directory("make", place, &error))?;
-    }
+    seat(place, FileType::from_raw_mode(stat.st_mode))?;
+    // A copy of the mount, from this very directory down, whatever its name
+    // may lead to by now; then put in place.
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH
@@ -67,6 +62,20 @@ pub(crate) fn mount(
     Ok(place.to_owned())
 }
 
+/// A mount needs something of its own kind to sit on.
+fn seat(place: &Path, kind: FileType) -> Result<(), Error> {
+    if kind == FileType::Directory {
+        return make_dir(place, 0o700);
+    }
+    if let Some(parent) = place.parent() {
+        make_dir(parent, 0o700)?;
+    }
+    fs::File::create(place)
+        .map(drop)
+        .map_err(|error| Error::directory("make", place, &error))
+}
+
+/// What openat2(2) means by it.
 fn hint(error: Errno) -> &'static str {
     match error {
         Errno::ENOENT => {

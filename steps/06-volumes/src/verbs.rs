@@ -80,13 +80,7 @@ impl VolumeVerbs {
                 };
                 writeln!(out, "{}", store.create(&wanted)?.name)?;
             }
-            VolumeVerb::Ls => {
-                let mut table = Table::new(["DRIVER", "VOLUME NAME"]);
-                for volume in store.list()? {
-                    table.row([volume.driver, volume.name]);
-                }
-                write!(out, "{table}")?;
-            }
+            VolumeVerb::Ls => list(store, out)?,
             VolumeVerb::Inspect { names } => {
                 let all: Vec<_> = names
                     .iter()
@@ -107,6 +101,16 @@ impl VolumeVerbs {
     }
 }
 
+fn list(store: &VolumeStore, out: &mut dyn Write) -> anyhow::Result<()> {
+    let mut table = Table::new(["DRIVER", "VOLUME NAME"]);
+    for volume in store.list()? {
+        table.row([volume.driver, volume.name]);
+    }
+    Ok(write!(out, "{table}")?)
+}
+
+/// Without `all` only volumes that nobody gave a name go: a name means that
+/// somebody wants to come back.
 fn prune(
     store: &VolumeStore,
     all: bool,

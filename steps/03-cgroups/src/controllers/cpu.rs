@@ -2,16 +2,27 @@
 //! its time in this period is used up, even if the CPU is idle; the *weight*
 //! only matters while others want the CPU too.
 //!
+//! `--cpus 0.5` is a quota of 50 ms in every 100 ms. Four busy threads use it
+//! up in 12.5 ms and then all stand still for 87.5: an *average* of half a
+//! core, with gaps that a web server's users can feel.
+//!
 //! Kernel: `scheduler/sched-bwc.rst`, `cgroup-v2.rst` "CPU".
+
+use std::path::Path;
 
 use super::Dir;
 use crate::{Error, Limits, Stats, file};
 
+/// Quota and period in one line: `50000 100000`, or `max 100000`.
 const V2_MAX: &str = "cpu.max";
+/// 1 to 10 000, usual value 100.
 const V2_WEIGHT: &str = "cpu.weight";
 const V1_QUOTA: &str = "cpu.cfs_quota_us";
 const V1_PERIOD: &str = "cpu.cfs_period_us";
+/// The same, 2 to 262 144, usual value 1024: Docker's scale is v1's.
 const V1_SHARES: &str = "cpu.shares";
+/// Real-time threads are outside quota and weight; only v1 can limit them,
+/// and only on a kernel with `CONFIG_RT_GROUP_SCHED`.
 const V1_RT_RUNTIME: &str = "cpu.rt_runtime_us";
 const V1_RT_PERIOD: &str = "cpu.rt_period_us";
 
@@ -34,46 +45,51 @@ fn real_time(limits: &Limits) -> bool {
 }
 
 pub(crate) fn apply(dir: Dir<'_>, limits: &Limits) -> Result<(), Error> {
-    let shares = limits.cpu_shares.filter(|shares| *shares > 0);
     match dir {
-        Dir::V1(dir) => {
-            if let Some(shares) = shares {
-                file::write(&dir.join(V1_SHARES), shares)?;
-            }
-            if let Some((quota, period)) = limits.cpu_bandwidth() {
-                // The kernel checks quota against period at each write; with
-                // no quota any period is fine.
-                file::write(&dir.join(V1_QUOTA), -1)?;
-                file::write(&dir.join(V1_PERIOD), period)?;
-                file::write(&dir.join(V1_QUOTA), quota)?;
-            }
-            if let Some(us) = limits.cpu_rt_period.filter(|us| *us != 0) {
-                file::write(&dir.join(V1_RT_PERIOD), us)?;
-            }
-            if let Some(us) = limits.cpu_rt_runtime.filter(|us| *us != 0) {
-                file::write(&dir.join(V1_RT_RUNTIME), us)?;
-            }
-        }
-        Dir::V2(dir) => {
-            if let Some(shares) = shares {
-                file::write(&dir.join(V2_WEIGHT), weight(shares))?;
-            }
-            if let Some((quota, period)) = limits.cpu_bandwidth() {
-                let max = match quota {
-                    ..0 => format!("max {period}"),
-                    quota => format!("{quota} {period}"),
-                };
-                file::write(&dir.join(V2_MAX), max)?;
-            }
-            if real_time(limits) {
-                return Err(Error::Invalid(
-                    "--cpu-rt-runtime and --cpu-rt-period do not exist on \
-                     cgroup v2: the kernel has no real-time budget per group \
-                     there"
-                        .into(),
-                ));
-            }
-        }
+        Dir::V1(dir) => apply_v1(dir, limits),
+        Dir::V2(dir) => apply_v2(dir, limits),
+    }
+}
+
+fn apply_v1(dir: &Path, limits: &Limits) -> Result<(), Error> {
+    if let Some(shares) = limits.cpu_shares.filter(|shares| *shares > 0) {
+        file::write(&dir.join(V1_SHARES), shares)?;
+    }
+    if let Some((quota, period)) = limits.cpu_bandwidth() {
+        // The kernel checks quota against period at each write; with no
+        // quota any period is fine.
+        file::write(&dir.join(V1_QUOTA), -1)?;
+        file::write(&dir.join(V1_PERIOD), period)?;
+        file::write(&dir.join(V1_QUOTA), quota)?;
+    }
+    if let Some(us) = limits.cpu_rt_period.filter(|us| *us != 0) {
+        file::write(&dir.join(V1_RT_PERIOD), us)?;
+    }
+    // Last: a budget must fit into its period.
+    if let Some(us) = limits.cpu_rt_runtime.filter(|us| *us != 0) {
+        file::write(&dir.join(V1_RT_RUNTIME), us)?;
+    }
+    Ok(())
+}
+
+fn apply_v2(dir: &Path, limits: &Limits) -> Result<(), Error> {
+    if let Some(shares) = limits.cpu_shares.filter(|shares| *shares > 0) {
+        file::write(&dir.join(V2_WEIGHT), weight(shares))?;
+    }
+    if let Some((quota, period)) = limits.cpu_bandwidth() {
+        // One write for both numbers: nothing can come between them.
+        let max = match quota {
+            ..0 => format!("max {period}"),
+            quota => format!("{quota} {period}"),
+        };
+        file::write(&dir.join(V2_MAX), max)?;
+    }
+    if real_time(limits) {
+        return Err(Error::Invalid(
+            "--cpu-rt-runtime and --cpu-rt-period do not exist on cgroup v2: \
+             the kernel has no real-time budget per group there"
+                .into(),
+        ));
     }
     Ok(())
 }
@@ -112,7 +128,8 @@ pub(crate) fn throttling(dir: Dir<'_>, stats: &mut Stats) -> Result<(), Error> {
     Ok(())
 }
 
-/// The time that was used, by the kernel's own clock for this group.
+/// The time that was used, by the kernel's own clock for this group. v1
+/// counts in ns and by CPU, v2 in µs and as a sum.
 pub(crate) fn usage(dir: Dir<'_>, stats: &mut Stats) -> Result<(), Error> {
     let cpu = &mut stats.cpu;
     match dir {

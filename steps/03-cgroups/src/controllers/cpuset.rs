@@ -13,6 +13,7 @@ use crate::{Error, Limits, file};
 const CPUS: &str = "cpuset.cpus";
 const MEMS: &str = "cpuset.mems";
 
+/// Docker sends an empty text for "not asked for".
 pub(crate) fn asked(limits: &Limits) -> Option<&'static str> {
     let set = |list: &Option<String>| {
         list.as_deref().is_some_and(|list| !list.is_empty())

@@ -50,6 +50,9 @@ const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
 const SCRATCH: u8 = 6;
 
+/// Opcodes are three fields in a byte: class (load, 32-bit arithmetic or
+/// jump), operation, and whether the operand is a register or the value in
+/// the instruction. `linux/bpf_common.h` has the tables.
 const fn insn(code: u8, to: u8, from: u8, offset: i16, value: i32) -> Insn {
     Insn { code, registers: from << 4 | to, offset, value }
 }
@@ -115,6 +118,7 @@ fn program(rules: &[DeviceRule]) -> Vec<Insn> {
     code
 }
 
+/// The rule's letters as the bits of `access_type`.
 fn mask(rule: &DeviceRule) -> i32 {
     [(rule.read, READ), (rule.write, WRITE), (rule.mknod, MKNOD)]
         .into_iter()
@@ -200,7 +204,11 @@ struct AttachAttr {
     flags: u32,
 }
 
+/// The kernel's verifier follows every path through the program before it
+/// takes it: it must end, and read nothing but its argument.
 fn load_program(code: &[Insn]) -> Result<OwnedFd, Errno> {
+    // Only programs that call GPL-only helpers have to be GPL; ours calls
+    // none, and the field must be there anyway.
     let license = c"GPL";
     let attr = LoadAttr {
         kind: BPF_PROG_TYPE_CGROUP_DEVICE,

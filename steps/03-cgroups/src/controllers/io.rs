@@ -1,5 +1,8 @@
 //! Disk traffic: a weight against other groups, and hard rates a device.
 //!
+//! A rate holds even when the disk is idle; a weight only matters when it is
+//! not, and only if the disk's I/O scheduler keeps weights at all.
+//!
 //! v1 only sees reads and direct writes here: what goes through the page
 //! cache is written by the kernel later, in nobody's name. v2 charges that
 //! to the group that made the page dirty.
@@ -17,6 +20,7 @@ use crate::{DeviceRate, Error, IoStats, Limits, Stats, file};
 /// Name of a rate on v1 (file) and on v2 (key in `io.max`).
 type Rate<'a> = (&'a [DeviceRate], &'static str, &'static str);
 
+/// The four flags `--device-{read,write}-{bps,iops}`.
 fn rates(limits: &Limits) -> [Rate<'_>; 4] {
     [
         (&limits.read_bps, "blkio.throttle.read_bps_device", "rbps"),
@@ -104,7 +108,8 @@ fn write_weight(
     )))
 }
 
-/// `major:minor` of a block device.
+/// `major:minor` of a block device: cgroups know devices by number, for a
+/// name may be another one's tomorrow.
 fn device_number(path: &str) -> Result<String, Error> {
     let meta = fs::metadata(path)
         .map_err(|error| Error::read(Path::new(path), &error))?;
@@ -118,6 +123,8 @@ fn device_number(path: &str) -> Result<String, Error> {
     Ok(format!("{}:{}", libc::major(number), libc::minor(number)))
 }
 
+/// What went to and came from the disks themselves; what the page cache
+/// answered is in none of these numbers.
 pub(crate) fn stats(dir: Dir<'_>, stats: &mut Stats) -> Result<(), Error> {
     stats.io = match dir {
         Dir::V1(dir) => {
@@ -187,6 +194,7 @@ fn parse_v1(bytes: &str, ops: &str) -> Vec<IoStats> {
     found.into_values().collect()
 }
 
+/// The last line of each file, `Total 30`, has no device and is left out.
 fn parse_v1_line(line: &str) -> Option<((u64, u64), &str, u64)> {
     let mut words = line.split(' ');
     let (major, minor) = words.next()?.split_once(':')?;

@@ -2,6 +2,10 @@
 //! normal: the kernel drops cache first. Only when nothing can be dropped
 //! does the OOM killer take a process of the group, never one outside.
 //!
+//! Swap is counted in two ways. v1 has one counter for memory alone and one
+//! for memory and swap together (`memsw`), which is where Docker's flag
+//! `--memory-swap` has its odd meaning from. v2 counts swap alone.
+//!
 //! Kernel: `cgroup-v2.rst` "Memory", `cgroup-v1/memory.rst`.
 
 use std::path::Path;
@@ -11,20 +15,27 @@ use nix::errno::Errno;
 use super::Dir;
 use crate::{Error, Limits, Stats, file};
 
+/// The hard limit: reclaim, then the OOM killer.
 const V2_MAX: &str = "memory.max";
+/// What the group keeps while others have something to give up.
 const V2_LOW: &str = "memory.low";
 const V2_SWAP_MAX: &str = "memory.swap.max";
+/// 1: a half-killed group is worse than none, take all of it.
 const V2_OOM_GROUP: &str = "memory.oom.group";
 const V1_LIMIT: &str = "memory.limit_in_bytes";
+/// v1's "soft limit" is v2's `memory.low` seen from the other side: what
+/// lies above it is taken first when the machine runs short.
 const V1_SOFT_LIMIT: &str = "memory.soft_limit_in_bytes";
 const V1_SWAP_LIMIT: &str = "memory.memsw.limit_in_bytes";
 const V1_SWAPPINESS: &str = "memory.swappiness";
+/// Written: 1 switches the killer off. Read: also the counter `oom_kill`.
 const V1_OOM_CONTROL: &str = "memory.oom_control";
 
 /// v1 has no word for "no limit". It answers with the largest number of
 /// whole pages, which no machine has.
 const V1_UNLIMITED: u64 = 1 << 62;
 
+/// Zero means "no limit" in Docker's API, so it asks for nothing.
 pub(crate) fn asked(limits: &Limits) -> Option<&'static str> {
     let set = |value: Option<u64>| value.is_some_and(|bytes| bytes > 0);
     if set(limits.memory) {
@@ -82,6 +93,8 @@ fn apply_v1(dir: &Path, limits: &Limits) -> Result<(), Error> {
     Ok(())
 }
 
+/// Everything but the swap limit is one file for one flag here. Flags for
+/// which v2 has no file at all are refused rather than forgotten.
 fn apply_v2(dir: &Path, limits: &Limits) -> Result<(), Error> {
     let only_v1 = [
         (limits.oom_kill_disable, "--oom-kill-disable"),
@@ -137,6 +150,9 @@ fn swap_is_on() -> bool {
     swaps.is_some_and(|text| text.lines().count() > 1)
 }
 
+/// The kernel counts per group since Linux 4.13. On v2 the counter of a
+/// group includes the groups below it; on v1 it does not, so a kill in a
+/// group that the container made itself is not seen there.
 pub(crate) fn oom_kills(dir: Dir<'_>) -> Result<u64, Error> {
     let file = match dir {
         Dir::V1(dir) => dir.join(V1_OOM_CONTROL),
@@ -145,6 +161,8 @@ pub(crate) fn oom_kills(dir: Dir<'_>) -> Result<u64, Error> {
     Ok(file::read_keyed(&file)?.get("oom_kill").copied().unwrap_or(0))
 }
 
+/// Reads are not atomic: `memory.current` may be newer than `memory.stat`,
+/// which is why nobody should expect the parts to add up to the whole.
 pub(crate) fn stats(dir: Dir<'_>, stats: &mut Stats) -> Result<(), Error> {
     let memory = &mut stats.memory;
     memory.oom_kills = oom_kills(dir)?;

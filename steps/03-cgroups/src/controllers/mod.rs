@@ -75,7 +75,8 @@ impl Kind {
     }
 }
 
-/// The directory of a group, for one controller.
+/// The directory of a group, for one controller. Matching on it puts the two
+/// dialects of a controller side by side.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Dir<'a> {
     V1(&'a Path),
@@ -94,6 +95,7 @@ impl<'a> Dir<'a> {
 /// What each controller can do.
 #[derive(Debug)]
 pub(crate) struct Controller {
+    /// What it is for.
     pub(crate) kind: Kind,
     /// The flag that needs it, if `Limits` has something for it.
     pub(crate) asked: fn(&Limits) -> Option<&'static str>,
@@ -162,6 +164,7 @@ pub(crate) const ALL: [Controller; 9] = [
     },
 ];
 
+/// For what has no limit of its own.
 fn never(_: &Limits) -> Option<&'static str> {
     None
 }

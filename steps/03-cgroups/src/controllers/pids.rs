@@ -1,6 +1,9 @@
 //! Number of processes and threads: the cure for the fork bomb. At the limit
 //! fork(2) and clone(2) fail with `EAGAIN`; nothing is killed.
 //!
+//! Threads count as well, since for the kernel a thread is a task with a PID
+//! of its own. A Java server may need hundreds.
+//!
 //! The file is the same in both dialects. Kernel: `cgroup-v1/pids.rst`.
 
 use super::Dir;
