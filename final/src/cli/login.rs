@@ -38,6 +38,12 @@ pub(crate) async fn login(
     args: LoginArgs,
 ) -> anyhow::Result<u8> {
     let server = args.server.clone().unwrap_or_else(|| HUB.to_owned());
+    if args.password.is_some() {
+        eprintln!(
+            "WARNING! Using --password via the CLI is insecure. Use \
+             --password-stdin."
+        );
+    }
     let who = args.ask(&server)?;
     let answer: Value = context.client.post("/auth", &who).await?;
     let mut file = ConfigFile::load(&context.global)?;

@@ -32,6 +32,7 @@ mod network;
 mod progress;
 mod prune;
 mod query;
+mod search;
 mod signals;
 mod streams;
 mod system;
@@ -69,6 +70,7 @@ enum Command {
     Image(image::Verb),
     Images(image::ImagesArgs),
     Rmi(image::RmiArgs),
+    Search(search::SearchArgs),
     Inspect(inspect::InspectArgs),
     Events(system::EventsArgs),
     /// Show what the engine and its host are like
@@ -117,10 +119,29 @@ enum Builder {
 /// Runs the command that the program was called with.
 pub fn main() -> ExitCode {
     end_with_our_reader();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(wrong) => return usage(&wrong),
+    };
     match run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(why) => failure::report(&why),
+    }
+}
+
+/// Help goes to standard output; what was mistyped is explained, with
+/// Docker's exit codes: 125 for flags, 1 for a command that is none.
+fn usage(wrong: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
+    use clap::error::ErrorKind::{
+        DisplayHelpOnMissingArgumentOrSubcommand as Bare, InvalidSubcommand,
+    };
+    // Printing can only fail if nobody reads it.
+    let _ = wrong.print();
+    match wrong.kind() {
+        DisplayHelp | DisplayVersion | Bare => ExitCode::SUCCESS,
+        InvalidSubcommand => ExitCode::FAILURE,
+        _ => ExitCode::from(125),
     }
 }
 
@@ -167,6 +188,7 @@ async fn ask(context: &Context, command: Command) -> anyhow::Result<u8> {
         Command::Image(verb) => verb.run(context).await,
         Command::Images(args) => image::images(context, args).await,
         Command::Rmi(args) => image::rmi(context, args).await,
+        Command::Search(args) => search::search(context, args).await,
         Command::Inspect(args) => inspect::inspect(context, args, None).await,
         Command::Events(args) => system::events(context, args).await,
         Command::Info(args) => system::info(context, args).await,

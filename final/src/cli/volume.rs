@@ -43,6 +43,9 @@ pub(crate) struct CreateArgs {
     opt: Vec<String>,
     /// The name; a random one if none is given
     name: Option<String>,
+    /// The old way to give the name
+    #[arg(long = "name", hide = true, conflicts_with = "name")]
+    old_name: Option<String>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -92,7 +95,7 @@ impl Group {
 
 async fn create(context: &Context, args: CreateArgs) -> anyhow::Result<u8> {
     let body = json!({
-        "Name": args.name.unwrap_or_default(),
+        "Name": args.name.or(args.old_name).unwrap_or_default(),
         "Driver": args.driver,
         "DriverOpts": labels(&args.opt),
         "Labels": labels(&args.label),

@@ -294,7 +294,8 @@ fn inside_target(
         let name = match text.ends_with("/.") || text == "." {
             true => ".".to_owned(),
             false => source
-                .canonicalize()?
+                .canonicalize()
+                .map_err(|why| lstat_failed(source, &why))?
                 .file_name()
                 .unwrap_or_default()
                 .to_string_lossy()
@@ -309,10 +310,21 @@ fn inside_target(
     Ok((dir.into_owned(), name.into_owned()))
 }
 
+/// Docker's words for a source that is not there.
+fn lstat_failed(path: &Path, why: &std::io::Error) -> anyhow::Error {
+    let path = path.display();
+    match why.kind() {
+        std::io::ErrorKind::NotFound => {
+            anyhow::anyhow!("lstat {path}: no such file or directory")
+        }
+        _ => anyhow::anyhow!("lstat {path}: {why}"),
+    }
+}
+
 /// `source` as an archive in which it is called `name`.
 fn pack(source: &Path, name: String, follow: bool) -> anyhow::Result<Payload> {
     let source = source.to_owned();
-    let missing = |why| anyhow::anyhow!("{}: {why}", source.display());
+    let missing = |why| lstat_failed(&source, &why);
     let about = match follow {
         true => source.metadata(),
         false => source.symlink_metadata(),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::flags::UpdateFlags;
 use super::run::path;
 use crate::cli::context::Context;
-use crate::cli::failure::each;
+use crate::cli::failure::{Failure, each, sentence};
 use crate::cli::query::{Query, segment};
 
 /// Some containers.
@@ -180,7 +180,12 @@ pub(crate) async fn rename(
     let query = Query::new(path(&args.container, "rename"))
         .with("name", &args.name)
         .build();
-    context.client.command(&query).await?;
+    if let Err(why) = context.client.command(&query).await {
+        eprintln!("{}", sentence(&why.into()));
+        let name = &args.container;
+        let text = format!("Error: failed to rename container named {name}");
+        return Err(Failure::new(1, text).into());
+    }
     Ok(0)
 }
 

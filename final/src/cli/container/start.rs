@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::flags;
 use super::run::{exit_status, path};
 use crate::cli::context::Context;
-use crate::cli::failure::{Failure, each};
+use crate::cli::failure::{Failure, sentence};
 use crate::cli::query::Query;
 use crate::cli::signals::Forwarder;
 use crate::cli::streams::{self, End, Wiring};
@@ -37,13 +37,7 @@ pub(crate) async fn start(
     args: StartArgs,
 ) -> anyhow::Result<u8> {
     if !(args.attach || args.interactive) {
-        each(&args.containers, async |name| {
-            context.client.command(&path(name, "start")).await?;
-            println!("{name}");
-            Ok(())
-        })
-        .await?;
-        return Ok(0);
+        return start_all(context, &args.containers).await;
     }
     let [name] = &args.containers[..] else {
         anyhow::bail!("you cannot start and attach multiple containers at once")
@@ -55,6 +49,26 @@ pub(crate) async fn start(
     let id = found["Id"].as_str().unwrap_or(name).to_owned();
     let session = At { context, id, tty, stdin, keys: args.detach_keys };
     session.run(true).await
+}
+
+/// Starts one after another; says at once what fails, and at the end which.
+async fn start_all(context: &Context, names: &[String]) -> anyhow::Result<u8> {
+    let mut failed = Vec::new();
+    for name in names {
+        match context.client.command(&path(name, "start")).await {
+            Ok(()) => println!("{name}"),
+            Err(why) => {
+                eprintln!("{}", sentence(&why.into()));
+                failed.push(name.as_str());
+            }
+        }
+    }
+    if failed.is_empty() {
+        return Ok(0);
+    }
+    let names = failed.join(", ");
+    let text = format!("Error: failed to start containers: {names}");
+    Err(Failure::new(1, text).into())
 }
 
 /// Attach to a running container

@@ -166,6 +166,12 @@ fn items(over: &Value) -> Result<Vec<(Value, Value)>, TemplateError> {
     })
 }
 
+/// People know some fields by the names they have in Docker's Go code:
+/// `.ID`, `.Server.APIVersion`. In JSON these are `Id` and `ApiVersion`.
+fn json_name(field: &str) -> String {
+    field.replace("ID", "Id").replace("API", "Api")
+}
+
 fn walk(from: &Value, path: &[String]) -> Result<Value, TemplateError> {
     let mut value = from;
     for (depth, field) in path.iter().enumerate() {
@@ -177,7 +183,10 @@ fn walk(from: &Value, path: &[String]) -> Result<Value, TemplateError> {
             ))
         };
         value = match value {
-            Value::Object(fields) => fields.get(field).ok_or_else(missing)?,
+            Value::Object(fields) => fields
+                .get(field)
+                .or_else(|| fields.get(&json_name(field)))
+                .ok_or_else(missing)?,
             Value::Null => return Ok(Value::Null),
             _ => {
                 return Err(TemplateError::new(format!(

@@ -94,12 +94,21 @@ pub(super) fn text(value: &Value) -> String {
         Value::Object(fields) => {
             let mut all: Vec<_> = fields
                 .iter()
-                .map(|(key, it)| format!("{key}:{}", text(it)))
+                .map(|(key, it)| format!("{key}:{}", inner(it)))
                 .collect();
             all.sort();
             format!("map[{}]", all.join(" "))
         }
         other => other.to_string(),
+    }
+}
+
+/// A value inside a map. Docker's maps to nothing, such as the exposed
+/// ports, have a Go struct without fields there, which prints as `{}`.
+fn inner(value: &Value) -> String {
+    match value {
+        Value::Object(fields) if fields.is_empty() => "{}".to_owned(),
+        other => text(other),
     }
 }
 

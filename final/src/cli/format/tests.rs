@@ -9,7 +9,7 @@ fn show(template: &str) -> String {
         "State": {"Running": true, "Pid": 42, "Error": ""},
         "Labels": "a=b,c=d",
         "Networks": {"bridge": {"IPAddress": "172.17.0.2"}},
-        "Nothing": null,
+        "Nothing": null, "Exposed": {"80/tcp": {}},
     });
     Template::parse(template)
         .and_then(|it| it.render(&data))
@@ -49,6 +49,8 @@ fn what_people_type_works() {
     assert_eq!(show("{{printf \"%-5s|%.1s|%d\" .Name .Id 7}}"), "web  |4|7");
     assert_eq!(show("{{and true .Empty}}{{or .Empty .Name}}"), "[]web");
     assert_eq!(show("{{range .Empty}}x{{else}}none{{end}}"), "none");
+    assert_eq!(show("{{.ID}}"), "4f1c");
+    assert_eq!(show("{{.Exposed}}"), "map[80/tcp:{}]");
     assert_eq!(show("{{.}}").get(..9), Some("map[Empty"));
 }
 

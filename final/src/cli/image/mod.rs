@@ -89,7 +89,12 @@ pub(crate) fn with_tag(name: &str) -> String {
 /// # Errors
 /// If it is no name.
 pub(crate) fn repo_and_tag(name: &str) -> anyhow::Result<(String, String)> {
-    let reference: Reference = name.parse()?;
+    let reference: Reference = name.parse().map_err(|why| {
+        anyhow::anyhow!(
+            "Error parsing reference: {name:?} is not a valid \
+             repository/tag: {why}"
+        )
+    })?;
     let reference = reference.or_latest();
     let tag = match (reference.digest(), reference.tag()) {
         (Some(digest), _) => digest.to_string(),

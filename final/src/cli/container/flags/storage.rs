@@ -39,10 +39,8 @@ impl StorageFlags {
         let mut binds = Vec::new();
         let mut anonymous = Map::new();
         for text in &self.volume {
-            // Checked here for the sake of the message; the engine parses
-            // what we send again.
+            // Whether it makes sense is for the engine to say.
             let text = absolute_source(text)?;
-            volumes::parse_volume_flag(&text).map_err(anyhow::Error::msg)?;
             match text.contains(':') {
                 true => binds.push(text),
                 false => drop(anonymous.insert(text, json!({}))),
