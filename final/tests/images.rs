@@ -158,8 +158,8 @@ fn text(lines: &[BuildInfo]) -> String {
     lines.iter().filter_map(|line| line.stream.as_deref()).collect()
 }
 
-/// A container that has run `script`.
-async fn ran(daemon: &Daemon, name: &str, script: &str) -> String {
+/// A container that is to run `script`; returns its ID.
+async fn create(daemon: &Daemon, name: &str, script: &str) -> String {
     let options = CreateContainerOptionsBuilder::default().name(name).build();
     let words = ["sh", "-c", script].map(str::to_owned).to_vec();
     let body = ContainerCreateBody {
@@ -172,12 +172,18 @@ async fn ran(daemon: &Daemon, name: &str, script: &str) -> String {
         ..ContainerCreateBody::default()
     };
     let docker = &daemon.docker;
-    let made = docker.create_container(Some(options), body).await.unwrap();
+    docker.create_container(Some(options), body).await.unwrap().id
+}
+
+/// The same, and it has run.
+async fn ran(daemon: &Daemon, name: &str, script: &str) -> String {
+    let id = create(daemon, name, script).await;
+    let docker = &daemon.docker;
     let none = None::<StartContainerOptions>;
     docker.start_container(name, none).await.unwrap();
     let none = None::<WaitContainerOptions>;
     docker.wait_container(name, none).try_collect::<Vec<_>>().await.unwrap();
-    made.id
+    id
 }
 
 async fn removed(daemon: &Daemon, container: &str) {
@@ -305,6 +311,24 @@ async fn what_a_container_wrote_is_shown_committed_and_exported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_never_ran_can_be_committed() {
+    let Some(daemon) = Daemon::start("commit unstarted") else { return };
+    daemon.base().await;
+    let docker = &daemon.docker;
+    create(&daemon, "c1", "id").await;
+    assert_eq!(docker.container_changes("c1").await.unwrap(), None);
+    let options = CommitContainerOptionsBuilder::default()
+        .container("c1")
+        .repo("same")
+        .build();
+    let none = ContainerConfig::default();
+    docker.commit_container(options, none).await.unwrap();
+    let image = docker.inspect_image("same").await.unwrap();
+    assert_eq!(image.config.unwrap().cmd.unwrap(), ["sh", "-c", "id"]);
+    removed(&daemon, "c1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_image_in_use_stays_until_it_is_forced_away() {
     let Some(daemon) = Daemon::start("in use") else { return };
     daemon.base().await;
@@ -358,6 +382,10 @@ async fn a_prune_takes_what_has_no_name_and_says_what_that_frees() {
     assert_eq!(pruned.space_reclaimed, Some(0));
     let all = docker.list_images(None::<ListImagesOptions>).await.unwrap();
     assert_eq!(all.len(), 2);
+    let filters = HashMap::from([("until", vec!["24h"])]);
+    let part = PruneBuildOptionsBuilder::default().filters(&filters).build();
+    let error = docker.prune_build(Some(part)).await.unwrap_err();
+    assert!(error.to_string().contains("invalid filter 'until'"), "{error}");
     let none = None::<PruneBuildOptions>;
     let pruned = docker.prune_build(none).await.unwrap();
     assert!(!pruned.caches_deleted.unwrap().is_empty());

@@ -18,6 +18,7 @@ use super::images::platform;
 use super::streams::{self, Query};
 use crate::engine::build::{Request, RunLimits, receive, tags};
 use crate::engine::config::Ulimit;
+use crate::engine::filters::Filters;
 use crate::engine::images::auth::Logins;
 use crate::engine::{Engine, Error};
 
@@ -54,7 +55,19 @@ async fn build(
     .await
 }
 
-async fn prune(State(engine): Shared) -> Result<Response, ApiError> {
+async fn prune(
+    State(engine): Shared,
+    Params(query): Pairs,
+) -> Result<Response, ApiError> {
+    let query = Query(query);
+    // Whoever asks for a part must not lose the whole.
+    Filters::parse(query.get("filters"), &[])?;
+    let part = ["keep-storage", "reserved-space", "max-used-space"];
+    let part = part.into_iter().find(|it| !matches!(query.get(it), "" | "0"));
+    if let Some(part) = part {
+        let text = format!("{part} is not supported: the cache goes whole");
+        return Err(Error::Unsupported(text).into());
+    }
     let pruned = blocking(move || engine.prune_build_cache());
     Ok(Json(pruned.await?).into_response())
 }

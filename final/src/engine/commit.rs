@@ -123,15 +123,10 @@ impl Engine {
         let record = container.record();
         let config = edited(&record, request)?;
         let lease = self.store.lease()?;
-        let running = record.state.status == Status::Running;
-        if request.pause && running {
-            self.pause(&container.id)?;
-        }
-        let layer = self.layer_of(&container.id, &lease);
-        if request.pause && running {
-            self.unpause(&container.id)?;
-        }
-        let image = self.committed(&record, request, config, &layer?)?;
+        let layer = self.held_still(&container, request.pause, || {
+            self.layer_of(&container.id, &lease)
+        })?;
+        let image = self.committed(&record, request, config, &layer)?;
         let parent = record.image.parse().ok();
         let known = NewImage { parent, ..NewImage::default() };
         let id = self.store.put_image(&lease, &image.to_bytes(), known)?;
@@ -145,6 +140,30 @@ impl Engine {
         attributes.insert("imageRef".to_owned(), comment);
         self.tell(&container, "commit", attributes);
         Ok(id)
+    }
+
+    /// Works on a container's files while nothing changes them.
+    fn held_still<T>(
+        &self,
+        container: &Container,
+        pause: bool,
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        if !container.status().has_process() {
+            let _verb = container.begin();
+            // One that never ran has no writable layer yet.
+            self.mount_for(container, || Ok(()))?;
+            return work();
+        }
+        let pause = pause && container.status() == Status::Running;
+        if pause {
+            self.pause(&container.id)?;
+        }
+        let worked = work();
+        if pause {
+            self.unpause(&container.id)?;
+        }
+        worked
     }
 
     /// The container's changes as a layer in the store. The tar is written
@@ -161,12 +180,17 @@ impl Engine {
             });
             let reader = BufReader::with_capacity(1 << 16, reader);
             let added = self.store.add_layer(lease, reader, false);
-            // When the packing failed, the tar ended too early, and the
-            // reader's error is only a consequence.
-            match packing.join() {
-                Ok(Ok(())) => Ok(added?),
-                Ok(Err(error)) => Err(Error::Internal(error)),
-                Err(_) => Err(Error::internal("the packing died")),
+            let packed = packing
+                .join()
+                .unwrap_or_else(|_| Err("the packing died".to_owned()));
+            match (packed, added) {
+                (Ok(()), added) => Ok(added?),
+                (Err(why), Ok(_)) => Err(Error::Internal(why)),
+                // Each end of a pipe fails when the other one does, so one
+                // of the two is only a consequence.
+                (Err(one), Err(other)) => {
+                    Err(Error::Internal(format!("{one}; {other}")))
+                }
             }
         })
     }

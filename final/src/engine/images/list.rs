@@ -1,6 +1,6 @@
 //! `docker images`: which images, and what is said of each.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::str::FromStr;
 
 use cli_api::server::ApiVersion;
@@ -8,6 +8,7 @@ use jiff::{Span, Timestamp};
 use layers::store::Names;
 use layers::{DiffId, Image, ImageId, Reference};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
@@ -98,6 +99,38 @@ impl Engine {
         let wish = Wish { all: true, shared_size: true, ..Wish::default() };
         let images = self.list_images(&wish, version)?;
         Ok((images, self.store.bytes()?))
+    }
+
+    /// The layers that only the build cache keeps, likewise.
+    ///
+    /// # Errors
+    /// What the store cannot read.
+    pub fn cache_usage(&self) -> Result<Vec<Value>> {
+        let images = self.store.list()?;
+        let used: HashSet<&DiffId> =
+            images.iter().flat_map(Image::layers).collect();
+        let mut layers = layers::build::cached_layers(self.store.root());
+        layers.sort();
+        layers.dedup();
+        let rows = layers.iter().map(|layer| {
+            let record =
+                self.store.layer_dir(layer).with_file_name("layer.json");
+            let made = record.metadata().and_then(|it| it.modified()).ok();
+            let made = made.and_then(|at| Timestamp::try_from(at).ok());
+            let made = made.unwrap_or_default().to_string();
+            json!({
+                "CreatedAt": made,
+                "LastUsedAt": made,
+                "ID": layer.short(),
+                "Type": "regular",
+                "Description": "",
+                "InUse": false,
+                "Shared": used.contains(layer),
+                "Size": self.store.layer(layer).map_or(0, |it| it.size),
+                "UsageCount": 0,
+            })
+        });
+        Ok(rows.collect())
     }
 }
 
