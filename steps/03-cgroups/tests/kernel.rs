@@ -99,7 +99,9 @@ fn a_busy_loop_gets_half_a_core_by_the_kernels_own_accounting() {
     let share = used.as_secs_f64() / wall.as_secs_f64();
     // A loaded machine may give less; the limit is that it is not more.
     assert!(share < 0.58, "got {share:.2} of a core");
-    assert!(after.throttled_periods > before.throttled_periods);
+    if share > 0.45 {
+        assert!(after.throttled_periods > before.throttled_periods);
+    }
 }
 
 #[test]

@@ -58,7 +58,11 @@ fn cpus_half_holds_a_busy_loop_to_half_a_core() {
         / 1e9
         / after.0.duration_since(before.0).as_secs_f64();
     assert!(share < 0.58, "got {share:.2} of a core");
-    assert!(after.2.as_u64() > before.2.as_u64(), "never throttled");
+    // On a loaded machine it may not even get its half; then nothing had to
+    // be done to hold it there.
+    if share > 0.45 {
+        assert!(after.2.as_u64() > before.2.as_u64(), "never throttled");
+    }
 }
 
 #[test]
