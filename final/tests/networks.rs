@@ -108,8 +108,11 @@ async fn containers_meet_by_name_in_their_network_and_nowhere_else() {
     let inspect = daemon.docker.inspect_container("web", None).await.unwrap();
     let networks = inspect.network_settings.unwrap().networks.unwrap();
     let address = networks["one"].ip_address.clone().unwrap();
-    let direct =
-        format!("busybox timeout 1 busybox wget -qO- http://{address}");
+    // Not the last command: the shell would become it, and PID 1 does not
+    // hear the signal of `timeout`.
+    let direct = format!(
+        "busybox timeout 1 busybox wget -qO- http://{address}/ || exit 1"
+    );
     assert_ne!(daemon.says("two", &direct).await.0, 0, "isolation");
     assert_ne!(daemon.says("two", "busybox nslookup web").await.0, 0);
 
