@@ -1,4 +1,10 @@
 //! `skiff shim --spec FILE`: from the spec to a container at the gate.
+//!
+//! The order matters. The socket is bound before the daemon hears "ready",
+//! so that it never has to try twice. The cgroup is made before the process,
+//! which must not run an instant without its limits. The record is on disk
+//! before "ready", so that a daemon that dies at that moment finds the
+//! container by it.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -73,6 +79,7 @@ pub(super) struct Shim {
     pub(super) cgroup: Option<cgroups::Cgroup>,
 }
 
+/// What [`make`] has made.
 struct Made {
     created: Created,
     streams: Streams,
@@ -115,6 +122,7 @@ impl Shim {
     }
 }
 
+/// Makes the process, in a new world or in an existing one.
 fn make(spec: &Spec, began: Instant) -> Result<Made, Refusal> {
     let mut steps = vec![timing("shim", began, 0)];
     let streams = Streams::open(spec)?;
@@ -129,7 +137,7 @@ fn make(spec: &Spec, began: Instant) -> Result<Made, Refusal> {
                     .map_err(|error| failed(&error))
             });
             let created = created.inspect_err(|_| {
-                // Nobody is in it, so nothing can be wrong with this.
+                // Whoever was in it has been killed and collected.
                 let _ = group.as_ref().map(cgroups::Cgroup::remove);
             })?;
             let place = cgroup.as_ref().map(|it| CgroupPlace {
@@ -182,12 +190,15 @@ fn with_entry<T>(
     })
 }
 
+/// The container's own cgroup, with its limits.
 fn make_cgroup(wanted: &Cgroup) -> Result<cgroups::Cgroup, Refusal> {
     let hierarchy = Hierarchy::detect().map_err(refuse)?;
     let path = cgroup_path(wanted.parent.as_deref(), &wanted.name);
     cgroups::Cgroup::create(&hierarchy, &path, &wanted.limits).map_err(refuse)
 }
 
+/// The cgroup of the container that an exec joins: its processes count
+/// against the same limits.
 fn open_cgroup(place: &CgroupPlace) -> Result<cgroups::Cgroup, Refusal> {
     let hierarchy = Hierarchy::detect().map_err(refuse)?;
     let path = cgroup_path(place.parent.as_deref(), &place.name);
