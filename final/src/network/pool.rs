@@ -18,12 +18,14 @@ pub struct AddressPool {
 }
 
 /// Docker's own pools: 172.17.0.0/16 to 172.31.0.0/16, then the sixteen
-/// /20 of 192.168.0.0/16.
+/// /20 of 192.168.0.0/16. Docker ends there, at 31 networks; here 256 small
+/// ones follow.
 pub fn default_pools() -> Vec<AddressPool> {
     let sixteens = (17..32).map(|it| (Ipv4Addr::new(172, it, 0, 0), 16, 16));
-    let last = (Ipv4Addr::new(192, 168, 0, 0), 16, 20);
+    let twenties = (Ipv4Addr::new(192, 168, 0, 0), 16, 20);
+    let small = (Ipv4Addr::new(10, 213, 0, 0), 16, 24);
     sixteens
-        .chain([last])
+        .chain([twenties, small])
         .filter_map(|(address, bits, size)| {
             let base = IpNet::new(address.into(), bits).ok()?;
             Some(AddressPool { base, size })
@@ -166,6 +168,8 @@ mod tests {
         assert_eq!(free_subnet(&pools, &taken), Some(net("172.20.0.0/16")));
         let all = [net("172.16.0.0/12"), net("192.168.0.0/20")];
         assert_eq!(free_subnet(&pools, &all), Some(net("192.168.16.0/20")));
+        let more = [net("172.16.0.0/12"), net("192.168.0.0/16")];
+        assert_eq!(free_subnet(&pools, &more), Some(net("10.213.0.0/24")));
         assert_eq!(free_subnet(&pools, &[net("0.0.0.0/0")]), None);
     }
 

@@ -88,3 +88,22 @@ fn a_start_waits_for_the_network_only_briefly() {
         println!("{}", lines.join("\n"));
     });
 }
+
+#[test]
+fn many_networks_are_neither_slow_to_make_nor_hard_to_find() {
+    in_new_network("many networks", |host| {
+        let start = Instant::now();
+        for nth in 0..60 {
+            host.network(&format!("n{nth}"));
+        }
+        for nth in 0..60 {
+            host.attach(&format!("c{nth}"), &format!("n{nth}"));
+        }
+        println!("60 networks, one container in each: {:?}", start.elapsed());
+        for nth in 0..60 {
+            host.networks().leave(&id(&format!("c{nth}"))).unwrap();
+        }
+        host.networks().settle();
+        assert_eq!(host.networks().prune(|_| true).unwrap().len(), 60);
+    });
+}
