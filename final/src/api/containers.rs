@@ -52,7 +52,8 @@ pub async fn create(
     JsonBody(body): JsonBody<Value>,
 ) -> Result<(StatusCode, Json<Value>)> {
     let name = get(&query, "name").to_owned();
-    let wish = Request::parse(body)?;
+    let mut wish = Request::parse(body)?;
+    get(&query, "platform").clone_into(&mut wish.platform);
     let created = blocking(move || engine.create(&name, wish)).await?;
     let answer = json!({
         "Id": created.container.id,

@@ -50,6 +50,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<()> {
     std::fs::create_dir_all(&root)
         .with_context(|| format!("cannot make {}", root.display()))?;
     let _lock = lock(&root)?;
+    raise_descriptors();
     if let Some(path) = &settings.pidfile {
         let pid = std::process::id().to_string();
         std::fs::write(path, pid)
@@ -86,6 +87,9 @@ async fn listen(settings: Settings) -> anyhow::Result<()> {
             .await??;
     let (stop, stopped) = watch::channel(false);
     let networks = engine.networks.clone();
+    for warning in networks.warnings() {
+        tracing::warn!("{warning}");
+    }
     let identity = Identity {
         server: format!("skiff/{}", env!("CARGO_PKG_VERSION")),
         newest: API_VERSION,
@@ -138,6 +142,16 @@ async fn bind(host: &str) -> anyhow::Result<Listener> {
         );
     }
     Ok(bind_tcp(address).await?)
+}
+
+/// A container can cost half a dozen descriptors (its resolver, its ports),
+/// and the usual soft limit is 1024. The hard one is what the administrator
+/// allows; a refusal leaves things as they are.
+fn raise_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// Two daemons on one data root would undo each other's work.

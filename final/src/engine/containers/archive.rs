@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use layers::apply::{self, LIMITS};
+use namespaces::User;
 use rustix::fs::{FileType, OFlags, readlinkat};
 use rustix::io::Errno;
 use serde::Serialize;
 
+use super::Container;
 use super::root::{path_of, resolve};
 use super::tree::Tree;
 use crate::engine::Engine;
@@ -112,7 +114,8 @@ impl Engine {
                 return Err(Error::Forbidden(text.to_owned()));
             }
             let options = apply::Options {
-                owners: !how.own,
+                owners: true,
+                owner: if how.own { user_of(root, container)? } else { None },
                 trusted: true,
                 whiteouts: false,
                 keep_kinds: how.keep_kinds,
@@ -125,6 +128,21 @@ impl Engine {
             Ok(())
         })
     }
+}
+
+/// The container's user in numbers, unless that is root anyway.
+fn user_of(
+    root: &OwnedFd,
+    container: &Container,
+) -> Result<Option<(u32, u32)>> {
+    let name = container.with(|record| record.config.user.clone());
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let user = User::named(name)
+        .resolve(&path_of(root))
+        .map_err(|error| Error::Invalid(error.to_string()))?;
+    Ok(Some((user.uid, user.gid)))
 }
 
 /// A volume in a read-only container may be written.

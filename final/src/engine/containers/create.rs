@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cli_api::id;
-use layers::{Image, Reference};
+use layers::{Image, Platform, Reference};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -27,6 +27,8 @@ pub struct Request {
     pub host: HostConfig,
     /// In which networks.
     pub endpoints: Endpoints,
+    /// `?platform=`: the image must be for it; empty for any.
+    pub platform: String,
 }
 
 /// What a creation gives back.
@@ -66,6 +68,7 @@ impl Request {
         Ok(Request {
             host: serde_json::from_value(host).map_err(bad)?,
             endpoints: networking.endpoints_config,
+            platform: String::new(),
             config: serde_json::from_value(Value::Object(body)).map_err(bad)?,
         })
     }
@@ -78,20 +81,17 @@ impl Engine {
     /// In Docker's words; nothing is left behind.
     pub fn create(&self, name: &str, mut wish: Request) -> Result<Created> {
         validate::check(&wish.config, &wish.host)?;
-        let image = self.image_for(&wish.config.image)?;
-        if let Some(image) = &image {
-            wish.config.inherit(&image.config.config);
-            validate::check(&wish.config, &wish.host)?;
-        }
+        let image = self.image_for(&wish.config.image, &wish.platform)?;
+        wish.config.inherit(&image.config.config);
         if wish.config.argv().first().is_none_or(String::is_empty) {
             return Err(Error::Invalid("no command specified".to_owned()));
         }
         self.defaults(&mut wish)?;
         // Until the container is in the list, where `rmi` looks.
-        let _held = image.as_ref().map(|it| self.hold(it)).transpose()?;
+        let _held = self.hold(&image)?;
         let id = id::hex64();
         let name = self.name_for(name, &id)?;
-        let made = self.make(&id, &name, wish, image.as_ref());
+        let made = self.make(&id, &name, wish, &image);
         match made {
             Ok(container) => {
                 self.containers.insert(container.clone());
@@ -107,27 +107,36 @@ impl Engine {
         }
     }
 
-    /// The image of that name; none at all means a root that is empty but
-    /// for what is mounted, which Docker does not have and refuses.
-    fn image_for(&self, name: &str) -> Result<Option<Image>> {
+    /// The image of that name. "No such image" makes the docker command pull
+    /// it; so does the one for another platform.
+    fn image_for(&self, name: &str, platform: &str) -> Result<Image> {
         if name.is_empty() {
-            return Err(Error::Invalid(
-                "config cannot be empty in order to create a container: no \
-                 image"
-                    .to_owned(),
-            ));
+            let text = "config cannot be empty in order to create a \
+                        container: no image";
+            return Err(Error::Invalid(text.to_owned()));
         }
-        match self.store.resolve(name) {
-            Ok(image) => Ok(Some(image)),
-            Err(error) if error.is_not_found() => {
-                let shown = name
-                    .parse::<Reference>()
-                    .map(|it| it.or_latest().familiar())
-                    .unwrap_or_else(|_| name.to_owned());
-                Err(Error::NotFound(format!("No such image: {shown}")))
+        let image = self.store.resolve(name).map_err(|error| {
+            if !error.is_not_found() {
+                return Error::from(error);
             }
-            Err(error) => Err(Error::internal(error)),
+            let reference = name.parse::<Reference>();
+            let shown = reference.map(|it| it.or_latest().familiar());
+            let shown = shown.unwrap_or_else(|_| name.to_owned());
+            Error::NotFound(format!("No such image: {shown}"))
+        })?;
+        if !platform.is_empty() {
+            let wanted: Platform = platform
+                .parse()
+                .map_err(|error| Error::Invalid(format!("{error}")))?;
+            let own = image.config.platform();
+            if own.suits(&wanted).is_none() {
+                return Err(Error::NotFound(format!(
+                    "image with reference {name} was found but its platform \
+                     ({own}) does not match the specified platform ({wanted})"
+                )));
+            }
         }
+        Ok(image)
     }
 
     /// What the daemon's own settings add.
@@ -226,7 +235,7 @@ impl Engine {
         id: &str,
         name: &str,
         wish: Request,
-        image: Option<&Image>,
+        image: &Image,
     ) -> Result<Arc<Container>> {
         let dir = self.containers.dir().join(id);
         let mut builder = std::fs::DirBuilder::new();
@@ -237,10 +246,8 @@ impl Engine {
         let specs = mounts::wanted(self, &wish.config, &wish.host)?;
         let claims = self.volumes.claim(id, &specs)?;
         let mut record = blank(id, name, &dir, wish);
-        if let Some(image) = image {
-            record.image = image.id.to_string();
-            record.own.layers = image.layers().to_vec();
-        }
+        record.image = image.id.to_string();
+        record.own.layers = image.layers().to_vec();
         record.own.claims = claims;
         let container = Arc::new(Container::new(dir, record));
         let saved = container.change(|_| ());
@@ -276,7 +283,7 @@ pub(super) fn bad_name(name: &str) -> Error {
 }
 
 fn blank(id: &str, name: &str, dir: &Path, wish: Request) -> Record {
-    let Request { mut config, host, endpoints } = wish;
+    let Request { mut config, host, endpoints, .. } = wish;
     if config.hostname.is_empty() {
         let shared = host.network_mode == "host" || host.uts_mode == "host";
         config.hostname = if shared {

@@ -115,6 +115,9 @@ impl Engine {
         let attached = attached.unwrap_or_else(|_| {
             Err(Error::internal("the network set-up died"))
         })?;
+        for warning in &attached.warnings {
+            tracing::warn!("{}: {warning}", container.id);
+        }
         let (rootfs, claimed) = root?;
         let mounts = mounts::all(self, &record, claimed)?;
         let net = self.net_namespace(&attached)?;

@@ -9,7 +9,7 @@
 use std::os::fd::AsRawFd;
 
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{AtFlags, Gid, Mode, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::entries::Entry;
@@ -35,7 +35,7 @@ impl Applier {
         directory: bool,
     ) -> Result<(), TarError> {
         if self.options.owners {
-            let (uid, gid) = owner(entry);
+            let (uid, gid) = self.owner(entry);
             rustix::fs::fchown(fd, Some(uid), Some(gid))
                 .map_err(|e| unmapped(entry, e))?;
         }
@@ -66,15 +66,13 @@ impl Applier {
     ) -> Result<(), TarError> {
         let nofollow = AtFlags::SYMLINK_NOFOLLOW;
         if self.options.owners {
-            let (uid, gid) = owner(entry);
+            let (uid, gid) = self.owner(entry);
             rustix::fs::chownat(dir, name, Some(uid), Some(gid), nofollow)
                 .map_err(|e| unmapped(entry, e))?;
         }
         if !link {
-            // Links have no mode on Linux. Nothing can have put a link here
-            // meanwhile: the layer is not visible to anybody else yet.
-            let mode = Mode::from_raw_mode(entry.mode);
-            rustix::fs::chmodat(dir, name, mode, AtFlags::empty())
+            // Links have no mode on Linux.
+            chmod(dir, name, Mode::from_raw_mode(entry.mode))
                 .map_err(sys(&entry.path, "set its mode"))?;
         }
         for (key, value) in wanted(entry)? {
@@ -163,10 +161,29 @@ fn wanted(
     Ok(all.map(|(name, value)| (name.as_slice(), value.as_slice())))
 }
 
-/// IDs as numbers: names are for `/etc/passwd` of the image, which this
-/// program never reads while unpacking.
-fn owner(entry: &Entry) -> (Uid, Gid) {
-    (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid))
+impl Applier {
+    /// IDs as numbers: names are for `/etc/passwd` of the image, which this
+    /// program never reads while unpacking.
+    fn owner(&self, entry: &Entry) -> (Uid, Gid) {
+        let own = (entry.uid, entry.gid);
+        let (uid, gid) = self.options.owner.unwrap_or(own);
+        (Uid::from_raw(uid), Gid::from_raw(gid))
+    }
+}
+
+/// chmod(2) by way of a descriptor that followed no link. `docker cp` unpacks
+/// into containers that run, and a process there could put a link in the
+/// place of a FIFO while we look away.
+fn chmod(dir: BorrowedFd<'_>, name: &[u8], mode: Mode) -> Result<(), Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let node = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&node)?.st_mode);
+    if kind == FileType::Symlink {
+        return Err(Errno::LOOP);
+    }
+    // An O_PATH descriptor takes no fchmod(2), but its path in /proc does.
+    let path = format!("/proc/self/fd/{}", node.as_raw_fd());
+    rustix::fs::chmod(path, mode)
 }
 
 /// EINVAL from chown(2) means: this ID does not exist in the user namespace.

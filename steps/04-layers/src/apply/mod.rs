@@ -75,6 +75,9 @@ pub struct Options {
     /// Keep the owners in the tar. An ordinary user cannot; everything then
     /// belongs to that user.
     pub owners: bool,
+    /// With `owners`: everything belongs to this user and group instead of
+    /// those in the tar.
+    pub owner: Option<(u32, u32)>,
     /// Overlay attributes under `trusted.`, which needs CAP_SYS_ADMIN in the
     /// first user namespace; otherwise under `user.`, for mounts with the
     /// option `userxattr`.
@@ -95,6 +98,7 @@ impl Options {
         let root = rustix::process::geteuid().is_root();
         Options {
             owners: root,
+            owner: None,
             trusted: root && in_first_user_namespace(),
             whiteouts: true,
             keep_kinds: false,
