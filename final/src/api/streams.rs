@@ -22,13 +22,16 @@ use crate::engine::{Engine, Error};
 /// How many pieces may lie between the two sides.
 const QUEUE: usize = 16;
 
+/// How a long verb ends.
+type Done = Result<(), Error>;
+
 /// Runs a verb that tells how it goes, a line of JSON at a time.
 ///
 /// The status of the answer is open until the first line: a failure before
 /// it is an ordinary error, one after it a last line.
 pub(super) async fn lines(
     engine: Arc<Engine>,
-    work: impl FnOnce(&Arc<Engine>, &Progress) -> Result<(), Error> + Send + 'static,
+    work: impl FnOnce(&Arc<Engine>, &Progress) -> Done + Send + 'static,
 ) -> Result<Response, ApiError> {
     let (progress, mut lines) = Progress::channel();
     let job = tokio::task::spawn_blocking(move || {
@@ -102,9 +105,7 @@ impl Read for Upload {
 /// tar that ends too early could be taken for a whole one.
 pub(super) async fn download(
     engine: Arc<Engine>,
-    work: impl FnOnce(&Arc<Engine>, &mut dyn Write) -> Result<(), Error>
-    + Send
-    + 'static,
+    work: impl FnOnce(&Arc<Engine>, &mut dyn Write) -> Done + Send + 'static,
 ) -> Result<Response, ApiError> {
     let (send, mut pieces) = mpsc::channel::<io::Result<Bytes>>(QUEUE);
     let job = tokio::task::spawn_blocking(move || {

@@ -38,6 +38,8 @@ pub struct Spec {
 /// Where the process of a [`Spec`] lives.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant, reason = "one per start, not kept")]
+#[allow(clippy::large_enum_variant, reason = "there is one per shim")]
 pub enum World {
     /// A new container.
     New {

@@ -83,8 +83,8 @@ pub enum Error {
     /// `OVL_MAX_STACK` in the kernel.
     #[error(
         "{count} layers are more than overlayfs can stack (500 directories, \
-         one of which is the engine's own); build the image with fewer instructions, or in stages whose result \
-         is copied (COPY --from)"
+         one of which is the engine's own); build the image with fewer \
+         instructions, or in stages whose result is copied (COPY --from)"
     )]
     TooManyLayers {
         /// How many there were.

@@ -66,9 +66,9 @@ pub(crate) fn mount(
 }
 
 /// Relative names are looked up from the working directory of the caller of
-/// mount(2). Runs `work` on a thread whose current directory is `/proc/self/fd`. The
-/// directory belongs to the whole process unless a thread asks for its own,
-/// so this takes a thread that ends right after.
+/// mount(2). Runs `work` on a thread whose working directory is
+/// `/proc/self/fd`; it belongs to the whole process unless a thread asks for
+/// its own, so this takes a thread that ends right after.
 fn in_fd_directory(
     work: impl FnOnce() -> Result<(), Error> + Send,
 ) -> Result<(), Error> {
