@@ -174,8 +174,9 @@ impl Networks {
         let mut warnings = Vec::new();
         if sandbox.request.mode != "none" {
             warnings.push(
-                "no network but the loopback: bridges need root; run the \
-                 engine as root, or the container with --network host"
+                "no network but the loopback, and no published ports: \
+                 bridges need root; run the engine as root, or the \
+                 container with --network host"
                     .to_owned(),
             );
         }

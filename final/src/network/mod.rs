@@ -15,7 +15,7 @@
 //! [`Networks`] does this without any program's help: it talks rtnetlink
 //! (links, addresses, routes) and nf_tables (rewriting, isolation) to the
 //! kernel itself. Everything here blocks and may be called from many
-//! threads at once; a container's start waits for about a millisecond.
+//! threads at once; a container's start waits for two or three milliseconds.
 //!
 //! What the kernel holds can always be made again from the files below
 //! `<data root>/network`, see [`Networks::restore`].
