@@ -3,6 +3,9 @@
 #[path = "../../03-cgroups/tests/common/mod.rs"]
 mod common;
 
+#[path = "common/mod.rs"]
+mod registry;
+
 use std::fs;
 
 use common::{Stage, stage_with_box};
@@ -85,6 +88,34 @@ fn a_build_that_fails_shows_the_line_and_leaves_nothing() {
     assert!(said.out.contains("before\n"), "{said:?}");
     assert!(said.err.contains("returned a non-zero code: 7"), "{said:?}");
     assert!(!stage.run(&["images"]).ok().contains("bad"));
+}
+
+#[test]
+fn an_image_is_pulled_from_a_registry_and_run() {
+    let Some(stage) = stage_with_box(PROGRAM, "an_image_is_pulled") else {
+        return;
+    };
+    let Some(registry) = registry::Registry::start("an_image_is_pulled") else {
+        return;
+    };
+    // The stage has no push; its store can be opened beside its daemon.
+    let name = registry.name("box:1");
+    stage.run(&["tag", "box", &name]).ok();
+    let store = layers::Store::open(&stage.dir.path().join("04"));
+    layers::registry::push(
+        &store.expect("the store"),
+        &registry.reference("box:1"),
+        &registry::options(),
+        &|_| (),
+    )
+    .expect("push");
+    // Another machine, as far as images are concerned.
+    let stage = Stage::new(PROGRAM);
+    let said = stage.run(&["pull", &name]).ok();
+    assert!(said.contains("Pull complete\n"), "{said}");
+    let status = format!("Status: Downloaded newer image for {name}\n");
+    assert!(said.ends_with(&status), "{said}");
+    assert_eq!(stage.run(&["run", &name]).ok(), "hello\n");
 }
 
 #[test]
