@@ -210,6 +210,9 @@ impl Fs {
     ) -> Result<OwnedFd, Fault> {
         let fs = fsopen(self.kind, FsOpenFlags::FSOPEN_CLOEXEC)
             .during(Call::FsOpen, item)?;
+        // Shown in mount(8) where a disk has its device.
+        fsconfig_set_string(&fs, c"source", self.kind)
+            .during(Call::Configure, item)?;
         for (key, value) in &self.options {
             match value {
                 Some(value) => {

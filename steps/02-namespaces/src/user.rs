@@ -50,7 +50,8 @@ impl User {
 ///
 /// - the first line of passwd whose name *or* number fits is taken;
 /// - a number needs no line, and has group 0 without one;
-/// - a group given by hand replaces the supplementary groups as well.
+/// - a group given by hand replaces the supplementary groups as well;
+/// - the main group is one of the supplementary groups.
 pub(crate) fn resolve(
     user: &User,
     passwd: &str,
@@ -86,6 +87,11 @@ pub(crate) fn resolve(
     for extra in &user.groups {
         groups.push(find_group(extra, group)?);
     }
+    // A group that is not on the list could be left, with a program that
+    // has the bit of another group, and files that deny it with it
+    // (CVE-2022-36109).
+    groups.retain(|it| *it != gid);
+    groups.insert(0, gid);
     groups.dedup();
     let home = entry.map(|entry| entry.home).filter(|home| !home.is_empty());
     let home = home.unwrap_or("/").to_owned();
@@ -202,7 +208,7 @@ mod tests {
     #[test]
     fn nobody_named_means_root_with_roots_groups() {
         let root = who("").unwrap();
-        assert_eq!((root.uid, root.gid, root.groups), (0, 0, vec![4]));
+        assert_eq!((root.uid, root.gid, root.groups), (0, 0, vec![0, 4]));
         assert_eq!(root.home, "/root");
     }
 
@@ -210,14 +216,14 @@ mod tests {
     fn a_name_brings_its_group_its_groups_and_its_home() {
         let nginx = who("nginx").unwrap();
         assert_eq!((nginx.uid, nginx.gid), (101, 102));
-        assert_eq!(nginx.groups, [4, 110]);
+        assert_eq!(nginx.groups, [102, 4, 110]);
         assert_eq!(nginx.home, "/var/nginx");
     }
 
     #[test]
     fn a_group_given_by_hand_replaces_all_others() {
         let nginx = who("nginx:ssl").unwrap();
-        assert_eq!((nginx.gid, nginx.groups), (110, vec![]));
+        assert_eq!((nginx.gid, nginx.groups), (110, vec![110]));
         assert_eq!(who("nginx:7777").unwrap().gid, 7777);
     }
 
