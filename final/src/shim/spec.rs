@@ -39,7 +39,6 @@ pub struct Spec {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(clippy::large_enum_variant, reason = "one per start, not kept")]
-#[allow(clippy::large_enum_variant, reason = "there is one per shim")]
 pub enum World {
     /// A new container.
     New {
