@@ -30,6 +30,10 @@ impl Daemon {
             return None;
         }
         let dir = tempfile::tempdir().unwrap();
+        if let Err(error) = overlay_cow::check_host(dir.path()) {
+            testing::skip(test, &error.to_string());
+            return None;
+        }
         let socket = dir.path().join("s.sock");
         let child = Command::new(env!("CARGO_BIN_EXE_skiff"))
             .args(["daemon", "--offline", "never", "--data-root"])
