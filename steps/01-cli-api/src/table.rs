@@ -9,8 +9,9 @@ pub struct Table {
     rows: Vec<Vec<String>>,
 }
 
-/// Between two columns, as Docker's.
+/// Between two columns, and the least width of a column with it: Docker's.
 const GAP: usize = 3;
+const NARROWEST: usize = 10;
 
 impl Table {
     /// An empty table with this header.
@@ -32,7 +33,8 @@ impl std::fmt::Display for Table {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|it| it.get(column));
-            cells.map(|it| it.chars().count()).max().unwrap_or(0)
+            let longest = cells.map(|it| it.chars().count()).max();
+            (longest.unwrap_or(0) + GAP).max(NARROWEST)
         };
         let widths: Vec<_> = (0..columns).map(width).collect();
         for row in &self.rows {
@@ -40,7 +42,7 @@ impl std::fmt::Display for Table {
             for (cell, width) in row.iter().zip(&widths) {
                 line.push_str(cell);
                 let used = cell.chars().count();
-                line.push_str(&" ".repeat(width + GAP - used));
+                line.push_str(&" ".repeat(width - used));
             }
             writeln!(f, "{}", line.trim_end())?;
         }
@@ -55,7 +57,10 @@ mod tests {
     #[test]
     fn columns_align_and_lines_do_not_end_in_blanks() {
         let mut table = Table::new(["ID", "NAME", "X"]);
-        table.row(["1234", "ä", ""]);
-        assert_eq!(table.to_string(), "ID     NAME   X\n1234   ä\n");
+        table.row(["0123456789", "ä", ""]);
+        assert_eq!(
+            table.to_string(),
+            "ID           NAME      X\n0123456789   ä\n"
+        );
     }
 }
