@@ -25,6 +25,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps};
 use crate::diff;
 use crate::error::{Result, io_at};
 use crate::merged::{Directory, Entry};
+use crate::store::close_to_others;
 use crate::{Change, DiffId, Snapshots, Store};
 
 /// Root file systems made by copying.
@@ -74,6 +75,7 @@ impl Snapshots for CopySnapshots {
         write_json(&making.path().join("layers.json"), &layers)?;
         let above = self.store.root().join("copies");
         fs::create_dir_all(&above).map_err(io_at("make", &above))?;
+        close_to_others(&above)?;
         // Whole or not at all, as everything here.
         fs::rename(making.path(), &home)
             .map_err(io_at("move a finished copy to", &home))?;

@@ -44,18 +44,18 @@ pub(super) struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Brings a layer into the store, unless it is there.
+    /// Brings a layer into the store that was not there a moment ago. Its
+    /// digests are pinned already.
     pub(super) fn layer(
         &self,
         blob: &Descriptor,
         diff_id: &DiffId,
     ) -> Result<()> {
-        // Pinned before looking: what is there now must stay.
-        self.lease.pin(&diff_id.0)?;
-        self.lease.pin(&blob.digest)?;
         loop {
             if self.store.has_layer(diff_id) {
-                self.say(blob, "Already exists");
+                // Another pull has brought it, or this one: an image may
+                // have the same layer twice.
+                self.say(blob, "Pull complete");
                 return Ok(());
             }
             let root = self.store.root().to_owned();

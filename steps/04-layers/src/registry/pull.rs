@@ -376,13 +376,24 @@ impl Pull<'_> {
         config: &ImageConfig,
     ) -> Result<()> {
         let diff_ids = &config.rootfs.diff_ids;
-        let all: Vec<_> = manifest.layers.iter().zip(diff_ids).collect();
         let say = |blob: &Descriptor, status| {
             (self.report)(Progress::of(blob.digest.short(), status));
         };
-        all.iter().for_each(|(blob, _)| say(blob, "Pulling fs layer"));
+        let mut missing = Vec::new();
+        for (blob, diff_id) in manifest.layers.iter().zip(diff_ids) {
+            // Pinned before looking: what is here now must stay.
+            lease.pin(&diff_id.0)?;
+            lease.pin(&blob.digest)?;
+            match self.store.has_layer(diff_id) {
+                true => say(blob, "Already exists"),
+                false => {
+                    say(blob, "Pulling fs layer");
+                    missing.push((blob, diff_id));
+                }
+            }
+        }
         let threads = self.options.concurrent;
-        let waiting = all.iter().skip(threads);
+        let waiting = missing.iter().skip(threads);
         waiting.for_each(|(blob, _)| say(blob, "Waiting"));
         let job = Job {
             store: self.store,
@@ -391,7 +402,7 @@ impl Pull<'_> {
             report: self.report,
             added: &self.added,
         };
-        parallel(threads, &all, |(blob, diff_id)| job.layer(blob, diff_id))
+        parallel(threads, &missing, |(blob, id)| job.layer(blob, id))
     }
 
     /// Names the image; true when the tag meant another one before.

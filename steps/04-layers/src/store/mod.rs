@@ -26,6 +26,7 @@
 //! the kernel releases when their holder dies.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Result, io_at};
@@ -63,6 +64,7 @@ impl Store {
             let dir = root.join(dir);
             fs::create_dir_all(&dir).map_err(io_at("make", &dir))?;
         }
+        close_to_others(&root.join("overlay2"))?;
         // Absolute, because the daemon and its children may differ in their
         // working directory.
         let root = root.canonicalize().map_err(io_at("find", root))?;
@@ -121,6 +123,13 @@ fn lock(root: &Path, access: Access) -> Result<File> {
     }
     .map_err(io_at("lock", &path))?;
     Ok(file)
+}
+
+/// A layer has setuid programs and whole `/etc`s in it. Users of this
+/// machine shall reach them through a container or not at all.
+pub(crate) fn close_to_others(dir: &Path) -> Result<()> {
+    let mode = fs::Permissions::from_mode(0o710);
+    fs::set_permissions(dir, mode).map_err(io_at("close", dir))
 }
 
 /// Removes what `cli_api::state` leaves when it is killed between making a

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | a running container of it | conflict | conflict |
 //! | an image built upon it | conflict | conflict |
+//! | a pull, build or start of it, just now | conflict | conflict |
 //! | a stopped container | conflict | goes; the layers stay |
 //! | names in several repositories (by ID) | conflict | all go |
 //!
@@ -11,12 +12,13 @@
 //! names go. What a container uses, or another image is built upon, stays;
 //! `force` overrides that only where nothing would break.
 
+use std::collections::HashSet;
 use std::fs;
 
 use super::names::{Repositories, key};
 use super::{Access, Store, Swept, lock};
 use crate::Image;
-use crate::digest::{DiffId, ImageId};
+use crate::digest::{DiffId, Digest, ImageId};
 use crate::error::{Error, Result, io_at};
 use crate::reference::Reference;
 
@@ -67,6 +69,7 @@ impl Store {
             store: self,
             names: self.repositories()?,
             users: users(),
+            leased: self.leased()?,
             removed: Vec::new(),
             swept: Swept::default(),
         };
@@ -96,6 +99,8 @@ struct Job<'a> {
     names: Repositories,
     /// The containers at this moment.
     users: Vec<User>,
+    /// What pulls, builds and containers in the making hold.
+    leased: HashSet<Digest>,
     /// The answer's lines, in the order of the deeds.
     removed: Vec<Removed>,
     swept: Swept,
@@ -183,6 +188,10 @@ impl Job<'_> {
         };
         if !self.store.children(id)?.is_empty() {
             return refuse(true, "image has dependent child images".into());
+        }
+        if self.leased.contains(&id.0) {
+            let why = "image is being pulled, built upon or started just now";
+            return refuse(true, why.into());
         }
         let users = || self.users.iter().filter(|u| u.image == *id);
         if let Some(user) = users().find(|u| u.running) {

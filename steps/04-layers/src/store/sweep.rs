@@ -141,13 +141,20 @@ impl Store {
         Ok(swept)
     }
 
+    /// What the leases of all living processes hold. Asked under the lock:
+    /// who pins something later will look whether it is still there.
+    pub(super) fn leased(&self) -> Result<HashSet<Digest>> {
+        let mut leased = HashSet::new();
+        for session in session::living(&self.root().join("tmp"))? {
+            leased.extend(lease::pinned_in(&session)?);
+        }
+        Ok(leased)
+    }
+
     /// Everything that must stay. The images are read one by one: no list of
     /// references could be out of step with them.
     fn needed(&self, users: &[User]) -> Result<HashSet<Digest>> {
-        let mut needed = HashSet::new();
-        for session in session::living(&self.root().join("tmp"))? {
-            needed.extend(lease::pinned_in(&session)?);
-        }
+        let mut needed = self.leased()?;
         for user in users {
             needed.insert(user.image.0.clone());
             needed.extend(user.layers.iter().map(|id| id.0.clone()));

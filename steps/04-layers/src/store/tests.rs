@@ -287,3 +287,39 @@ fn a_layer_made_here_gives_its_tar_again_without_a_kept_blob() {
     std::io::Read::read_to_end(&mut reader, &mut again).unwrap();
     assert_eq!(again, tar);
 }
+
+#[test]
+fn a_sweep_never_takes_what_others_are_just_bringing() {
+    let (_dir, store) = store();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let bring = |thread: usize| {
+            for round in 0..20 {
+                let content = format!("{}", round % 3);
+                let name = format!("t{thread}");
+                let id = image(&store, &content, Some(&name));
+                // Whole, whatever was swept meanwhile.
+                for diff_id in store.image(&id).unwrap().layers() {
+                    let file = store.layer_dir(diff_id).join("file");
+                    assert_eq!(fs::read_to_string(file).unwrap(), content);
+                }
+                store.remove(&name, GENTLE, &nobody).unwrap();
+            }
+        };
+        let workers: Vec<_> =
+            (0..3).map(|n| scope.spawn(move || bring(n))).collect();
+        let sweeper = scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                store.sweep(&nobody).unwrap();
+            }
+        });
+        let results: Vec<_> =
+            workers.into_iter().map(|worker| worker.join()).collect();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        sweeper.join().unwrap();
+        results.into_iter().for_each(|result| result.unwrap());
+    });
+    store.sweep(&nobody).unwrap();
+    assert_eq!(store.layers().unwrap(), []);
+    assert_eq!(store.ids().unwrap(), []);
+}
