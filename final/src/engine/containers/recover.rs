@@ -12,7 +12,7 @@ use cli_api::state::read_json;
 
 use super::record::{Record, config_file};
 use super::state::{Status, Step};
-use super::{Container, list, restart};
+use super::{Container, list, restart, stop};
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
 use crate::shim::{self, Client, Exit};
@@ -129,7 +129,9 @@ impl Engine {
             let _ = Client::new(&container.dir).wait();
         }
         self.release_resources(container);
-        let noted = container.change(|record| record.own.in_use = false);
+        let noted = stop::sweep_cgroup(container).and_then(|()| {
+            container.change(|record| record.own.in_use = false)
+        });
         if let Err(error) = noted {
             tracing::warn!("{}: {error}", container.id);
         }

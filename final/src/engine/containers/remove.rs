@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Container;
 use super::state::{Status, Step};
 use super::stop::Stop;
+use super::{Container, stop};
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
 use crate::engine::events::Attributes;
@@ -86,6 +86,7 @@ impl Engine {
     fn take_apart(&self, container: &Container, volumes: bool) -> Result<()> {
         let claims = container.with(|record| record.own.claims.clone());
         let id = container.id.as_str();
+        stop::sweep_cgroup(container)?;
         let root = layers::Snapshots::remove(&*self.snapshots, id);
         let released = self.volumes.release(id, &claims, volumes);
         root.map_err(Error::internal)?;

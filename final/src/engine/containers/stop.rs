@@ -1,6 +1,6 @@
 //! `docker stop`, `kill`, `restart`, `pause`, `unpause`.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cgroups::{Cgroup, Hierarchy};
@@ -226,9 +226,39 @@ impl Engine {
 pub(super) fn cgroup(container: &Container) -> Result<Option<Cgroup>> {
     let record = shim::Record::load(&container.dir).map_err(Error::internal)?;
     let Some(place) = record.cgroup else { return Ok(None) };
-    let hierarchy = Hierarchy::detect().map_err(Error::internal)?;
+    let hierarchy = hierarchy()?;
     let path = shim::cgroup_path(place.parent.as_deref(), &place.name);
-    Cgroup::open(&hierarchy, &path).map(Some).map_err(Error::internal)
+    Cgroup::open(hierarchy, &path).map(Some).map_err(Error::internal)
+}
+
+/// Where this machine's cgroups are; that stays as it is.
+fn hierarchy() -> Result<&'static Hierarchy> {
+    static FOUND: OnceLock<Hierarchy> = OnceLock::new();
+    if let Some(found) = FOUND.get() {
+        return Ok(found);
+    }
+    let found = Hierarchy::detect().map_err(Error::internal)?;
+    Ok(FOUND.get_or_init(|| found))
+}
+
+/// Takes away the cgroup of a container that does not run. Its shim does
+/// that; but a shim whose daemon was killed in the middle of a start may
+/// have been killed, too, and leave it behind.
+///
+/// # Errors
+/// [`Error::Internal`] if processes are in it that cannot be killed.
+pub(super) fn sweep_cgroup(container: &Container) -> Result<()> {
+    let parent =
+        container.with(|it| it.host_config.resources.cgroup_parent.clone());
+    let parent = Some(parent.as_str()).filter(|it| !it.is_empty());
+    let path = shim::cgroup_path(parent, &container.id);
+    let hierarchy = hierarchy()?;
+    let cgroup = Cgroup::open(hierarchy, &path).map_err(Error::internal)?;
+    if cgroup.dirs().next().is_none() {
+        return Ok(());
+    }
+    cgroup.kill().map_err(Error::internal)?;
+    cgroup.remove().map_err(Error::internal)
 }
 
 fn must_cgroup(container: &Container) -> Result<Cgroup> {
