@@ -51,7 +51,8 @@ fn text_faults(text: &str) -> Vec<String> {
             }
             Event::Start(Tag::Image { .. }) => picture = Some(String::new()),
             Event::End(TagEnd::Image) => {
-                if picture.take().is_some_and(|alt| alt.trim().is_empty()) {
+                let alt = picture.take();
+                if alt.is_some_and(|alt| alt.trim().is_empty()) {
                     faults.push(format!("line {line}: picture without text"));
                 }
             }
