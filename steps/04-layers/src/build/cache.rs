@@ -15,7 +15,8 @@ use crate::{DiffId, Digest, Layer, Result};
 use cli_api::state::{read_json, write_json};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 // ANCHOR: inputs
@@ -144,8 +145,12 @@ fn name(text: &str) -> String {
     Digest::of(text.as_bytes()).hex().to_owned()
 }
 
-/// Atomically: a reader sees the old record or the new one.
+/// Atomically: a reader sees the old record or the new one. The directory
+/// may have gone since the build began, by a prune.
 fn save<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory).map_err(io_at("make", directory))?;
+    }
     write_json(path, value).map_err(|error| crate::Error::Document {
         what: format!("build cache entry {}", path.display()),
         problem: error.to_string(),
@@ -162,9 +167,9 @@ pub fn cached_layers(root: &Path) -> Vec<DiffId> {
         .collect()
 }
 
-/// Forgets every step and empties every cache mount: `builder prune`.
-/// Returns the keys of the steps that were forgotten; their layers stay
-/// until the store is cleaned.
+/// Forgets every step and empties every cache mount that no RUN is using:
+/// `builder prune`. Returns the keys of the steps that were forgotten; their
+/// layers stay until the store is cleaned.
 pub fn prune_cache(root: &Path) -> Result<Vec<String>> {
     let directory = directory(root);
     let mut forgotten = Vec::new();
@@ -175,11 +180,39 @@ pub fn prune_cache(root: &Path) -> Result<Vec<String>> {
             forgotten.push(key.to_string_lossy().into_owned());
         }
     }
-    if directory.exists() {
-        fs::remove_dir_all(&directory).map_err(io_at("remove", &directory))?;
+    // The traces stay: they are small, and tell the next build that its
+    // results were there and are gone.
+    for part in ["steps", "prints"] {
+        remove(&directory.join(part))?;
     }
+    prune_mounts(&directory.join("mounts"))?;
     forgotten.sort();
     Ok(forgotten)
+}
+
+/// The lock files stay: who waits for a lock has the file open, and a new
+/// one of the same name would be another lock.
+fn prune_mounts(directory: &Path) -> Result<()> {
+    let Ok(list) = fs::read_dir(directory) else { return Ok(()) };
+    for path in list.flatten().map(|entry| entry.path()) {
+        if path.extension().is_none_or(|name| name != "lock") {
+            continue;
+        }
+        let lock = File::open(&path).map_err(io_at("open", &path))?;
+        if lock.try_lock().is_ok() {
+            remove(&path.with_extension(""))?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(directory: &Path) -> Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(io_at("remove", directory)(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Inputs {

@@ -603,3 +603,32 @@ fn xz_and_bzip2_are_left_to_their_programs() {
     assert!(tree.contains("./more/src/file"), "{tree}");
     assert!(tree.contains("./more/Dockerfile"), "{tree}");
 }
+
+#[test]
+fn pruning_forgets_the_steps_and_spares_a_mount_in_use() {
+    let text = "FROM scratch\n\
+        RUN --mount=type=cache,target=/c true\nRUN echo > x\n";
+    let mut bench = Bench::new(&[("Dockerfile", text)]);
+    bench.build();
+    let root = bench.store.root().to_owned();
+    let mounts = root.join("images/build-cache/mounts");
+    let list = || {
+        let entries = fs::read_dir(&mounts).unwrap().flatten();
+        let paths = entries.map(|entry| entry.path());
+        paths.partition::<Vec<_>, _>(|path| path.is_dir())
+    };
+    let (directories, locks) = list();
+    assert_eq!((directories.len(), locks.len()), (1, 1));
+    let held = fs::File::open(&locks[0]).unwrap();
+    held.lock_shared().unwrap();
+    assert_eq!(prune_cache(&root).unwrap().len(), 2);
+    assert_eq!(list().0.len(), 1);
+    // Not by closing the file: a child that another thread has just forked
+    // may still have it open (flock(2)).
+    held.unlock().unwrap();
+    assert_eq!(prune_cache(&root).unwrap(), [""; 0]);
+    assert_eq!(list().0.len(), 0);
+    assert_eq!(cached_layers(&root), []);
+    bench.build();
+    assert!(bench.explained()[2].contains("is gone"));
+}
