@@ -261,34 +261,21 @@ fn is_component(text: &str) -> bool {
 
 /// A host and perhaps a port. Upper case is fine in host names, `_` is not.
 fn is_domain(text: &str) -> bool {
-    let (host, port) = match text.strip_prefix('[') {
-        // An IPv6 address has colons of its own, hence the brackets.
-        Some(rest) => match rest.split_once(']') {
-            Some((address, port)) => {
-                let hex = |b: u8| b.is_ascii_hexdigit() || b == b':';
-                if address.is_empty() || !address.bytes().all(hex) {
-                    return false;
-                }
-                (
-                    None,
-                    port.strip_prefix(':').or(if port.is_empty() {
-                        None
-                    } else {
-                        Some("")
-                    }),
-                )
-            }
-            None => return false,
-        },
-        None => match text.split_once(':') {
-            Some((host, port)) => (Some(host), Some(port)),
-            None => (Some(text), None),
-        },
+    let digits = |port: &str| {
+        !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())
     };
-    host.is_none_or(|host| host.split('.').all(is_label))
-        && port.is_none_or(|port| {
-            !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())
-        })
+    // An IPv6 address has colons of its own, hence the brackets.
+    if let Some(rest) = text.strip_prefix('[') {
+        let hex = |b: u8| b.is_ascii_hexdigit() || b == b':';
+        return rest.split_once(']').is_some_and(|(address, port)| {
+            !address.is_empty()
+                && address.bytes().all(hex)
+                && (port.is_empty()
+                    || port.strip_prefix(':').is_some_and(digits))
+        });
+    }
+    let (host, port) = text.split_once(':').unwrap_or((text, "0"));
+    digits(port) && host.split('.').all(is_label)
 }
 
 /// What is between the dots of a host name (RFC 1123).
@@ -409,6 +396,11 @@ mod tests {
             ("a//b", "invalid reference format"),
             ("https://a/b", "invalid reference format"),
             ("a:b:c", "invalid reference format"),
+            ("host:/a", "invalid reference format"),
+            ("host:5x/a", "invalid reference format"),
+            ("[::1]x/a", "invalid reference format"),
+            ("[::1]:/a", "invalid reference format"),
+            ("under_score.io/a", "invalid reference format"),
             (&long, "repository name must not be more than 255 characters"),
         ] {
             let error = typed.parse::<Reference>().unwrap_err().to_string();
