@@ -59,7 +59,8 @@ pub use oom::OomWatch;
 pub use stats::{CpuStats, IoStats, MemoryStats, PidsStats, Stats};
 pub use verbs::{LimitVerbs, describe, group_name};
 
-/// The group that holds those of all containers; it goes with the last one.
+/// The group that holds those of all containers; it goes with the last one,
+/// as does any other whose name begins like this.
 pub const PARENT: &str = "skiff";
 
 /// One group of processes, with limits and counters of its own.

@@ -234,10 +234,13 @@ pub(crate) fn remove(group: &Group, deadline: Instant) -> Result<(), Error> {
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
     }
-    // The last container takes the common parent with it. Others may still
-    // be there, or come in this moment: then rmdir refuses, and that is fine.
+    // The last container takes the common parent with it, if that is one of
+    // ours by its name; an administrator's (`--cgroup-parent`) stays. Others
+    // may still be there, or come in this moment: then rmdir refuses, and
+    // that is fine.
     if let Some(parent) = group.dir.parent()
-        && parent.ends_with(crate::PARENT)
+        && let Some(name) = parent.file_name()
+        && name.as_encoded_bytes().starts_with(crate::PARENT.as_bytes())
     {
         let _ = fs::remove_dir(parent);
     }
