@@ -6,7 +6,9 @@ use axum::Json;
 use axum::extract::{Extension, Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use cli_api::frames::{self, Stream};
-use cli_api::server::{ApiError, ApiVersion, JsonBody, Params, hijack};
+use cli_api::server::{
+    ApiError, ApiVersion, Hijacked, JsonBody, Params, hijack,
+};
 use http::StatusCode;
 use http_body_util::BodyExt;
 use serde::Deserialize;
@@ -78,29 +80,31 @@ pub async fn start(
     let mut request = Request::from_parts(head, axum::body::Body::empty());
     let (response, pending) = hijack(&mut request, stream_type(tty, version));
     tokio::spawn(async move {
-        let mut client = pending.ready().await?;
+        let client = pending.ready().await?;
         let run = move || engine.exec_start(&id, size, Some(streams));
         match blocking(run).await {
             Ok(Some(stream)) => {
                 pump(client, stream, streams.stdin, keys).await?;
             }
             Ok(None) => {}
-            // The answer has begun, so the reason goes where the output
-            // would be; the exit code is asked for afterwards.
-            Err(error) => {
-                let text = format!("{}\r\n", error.message);
-                let bytes = if tty {
-                    text.into_bytes()
-                } else {
-                    frames::encode(Stream::Stdout, text.as_bytes())
-                };
-                let _ = client.write_all(&bytes).await;
-                let _ = client.shutdown().await;
-            }
+            Err(error) => say(client, &error, tty).await,
         }
         Ok::<_, ApiError>(())
     });
     Ok(response)
+}
+
+/// The answer has begun, so the reason goes where the output would be; the
+/// exit code is asked for afterwards.
+async fn say(mut client: Hijacked, error: &ApiError, tty: bool) {
+    let text = format!("{}\r\n", error.message);
+    let bytes = if tty {
+        text.into_bytes()
+    } else {
+        frames::encode(Stream::Stdout, text.as_bytes())
+    };
+    let _ = client.write_all(&bytes).await;
+    let _ = client.shutdown().await;
 }
 
 /// `POST /exec/ID/resize`

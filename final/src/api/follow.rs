@@ -14,12 +14,15 @@ use cli_api::jsonlog::{Entry, Query};
 use cli_api::server::{ApiVersion, MULTIPLEXED, Params, RAW};
 use futures_util::stream;
 use http::header;
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::{Result, blocking, flag};
+use crate::engine::containers::Container;
 use crate::engine::containers::list::time;
 use crate::engine::containers::logs::Log;
 use crate::engine::containers::stats::Sample;
+use crate::engine::error::Result as Found;
 use crate::engine::{Engine, Error};
 
 type Engined = State<Arc<Engine>>;
@@ -135,44 +138,52 @@ pub async fn stats(
         Some(text) => flag(Some(text)),
         None => default,
     };
+    let one_shot = is("one-shot", false);
     if !is("stream", true) {
-        let one_shot = is("one-shot", false);
-        let look = move || {
-            let container = engine.containers.find(&name)?;
-            let source = engine.stats(&container)?;
-            let before = if one_shot {
-                Sample::default()
-            } else {
-                let first = source.sample();
-                // A percentage needs two looks.
-                std::thread::sleep(Duration::from_secs(1));
-                first
-            };
-            Ok(source.json(&before, &source.sample()))
-        };
+        let look = move || one_look(&engine, &name, one_shot);
         return Ok(blocking(look).await.map(Json)?.into_response());
     }
     let container = engine.containers.find(&name)?;
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(async move {
-        let mut before = Sample::default();
-        let mut watch = container.watch();
-        loop {
-            let Ok(source) = engine.stats(&container) else { return };
-            let now = source.sample();
-            let line = format!("{}\n", source.json(&before, &now));
-            // A slow client misses looks, and holds up nobody.
-            if sender.send(line.into()).await.is_err() {
-                return;
-            }
-            before = now;
-            let gone = watch.wait_for(|phase| phase.removed);
-            let second = Duration::from_secs(1);
-            if tokio::time::timeout(second, gone).await.is_ok() {
-                return;
-            }
-        }
-    });
+    tokio::spawn(async move { look_on(&engine, &container, sender).await });
     let kind = [(header::CONTENT_TYPE, "application/json")];
     Ok((kind, body_of(receiver)).into_response())
+}
+
+/// One answer. A percentage needs two looks, a second apart.
+fn one_look(engine: &Engine, name: &str, one_shot: bool) -> Found<Value> {
+    let container = engine.containers.find(name)?;
+    let source = engine.stats(&container)?;
+    let mut before = Sample::default();
+    if !one_shot {
+        before = source.sample();
+        std::thread::sleep(SECOND);
+    }
+    Ok(source.json(&before, &source.sample()))
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A look every second, until the client or the container is gone.
+async fn look_on(
+    engine: &Engine,
+    container: &Container,
+    sender: mpsc::Sender<Bytes>,
+) {
+    let mut before = Sample::default();
+    let mut watch = container.watch();
+    loop {
+        let Ok(source) = engine.stats(container) else { return };
+        let now = source.sample();
+        let line = format!("{}\n", source.json(&before, &now));
+        // A slow client misses looks, and holds up nobody.
+        if sender.send(line.into()).await.is_err() {
+            return;
+        }
+        before = now;
+        let gone = watch.wait_for(|phase| phase.removed);
+        if tokio::time::timeout(SECOND, gone).await.is_ok() {
+            return;
+        }
+    }
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::config::Config;
-use super::host_config::{HostConfig, without_nulls};
+use super::host_config::{HostConfig, LogConfig, without_nulls};
 use super::record::{Endpoints, Own, Record};
 use super::state::{State, now};
 use super::{Container, mounts, validate};
@@ -148,13 +148,7 @@ impl Engine {
         if wish.config.network_disabled {
             "none".clone_into(&mut host.network_mode);
         }
-        if host.log_config.kind.is_empty() {
-            let driver = self.config.log_driver.clone();
-            host.log_config.kind = driver.unwrap_or("json-file".to_owned());
-            if host.log_config.config.is_empty() {
-                host.log_config.config = self.config.log_options();
-            }
-        }
+        self.log_defaults(&mut host.log_config);
         if host.runtime.is_empty() {
             "skiff".clone_into(&mut host.runtime);
         }
@@ -189,6 +183,17 @@ impl Engine {
         }
         self.endpoints(wish);
         validate::check(&wish.config, &wish.host)
+    }
+
+    fn log_defaults(&self, log: &mut LogConfig) {
+        if !log.kind.is_empty() {
+            return;
+        }
+        let driver = self.config.log_driver.clone();
+        log.kind = driver.unwrap_or("json-file".to_owned());
+        if log.config.is_empty() {
+            log.config = self.config.log_options();
+        }
     }
 
     /// The network of `--network` has an entry, whatever the client sent.

@@ -39,14 +39,6 @@ pub(super) fn of(host: &HostConfig, look: bool) -> Result<Limits> {
 /// # Errors
 /// [`Error::Invalid`] for a negative amount.
 pub(super) fn of_resources(resources: &Resources) -> Result<Limits> {
-    let amount = |flag: &str, value: i64| match value {
-        0 => Ok(None),
-        value => u64::try_from(value).map(Some).map_err(|_| {
-            Error::Invalid(format!("{flag} cannot be negative: {value}"))
-        }),
-    };
-    let word = |text: &String| Some(text.clone()).filter(|it| !it.is_empty());
-    let signed = |value: i64| Some(value).filter(|value| *value != 0);
     if resources.nano_cpus > 0
         && (resources.cpu_quota > 0 || resources.cpu_period > 0)
     {
@@ -56,44 +48,67 @@ pub(super) fn of_resources(resources: &Resources) -> Result<Limits> {
                 .to_owned(),
         ));
     }
-    Ok(Limits {
-        memory: amount("memory", resources.memory)?,
-        memory_swap: signed(resources.memory_swap),
-        memory_reservation: amount(
-            "memory reservation",
-            resources.memory_reservation,
-        )?,
-        // −1 is what the docker command sends for "not given".
-        memory_swappiness: resources
-            .memory_swappiness
-            .and_then(|value| u64::try_from(value).ok()),
-        oom_kill_disable: resources.oom_kill_disable.unwrap_or(false),
-        oom_group: false,
-        nano_cpus: amount("CPUs", resources.nano_cpus)?,
-        cpu_shares: amount("CPU shares", resources.cpu_shares)?,
-        cpu_quota: signed(resources.cpu_quota),
-        cpu_period: amount("CPU period", resources.cpu_period)?,
-        cpu_rt_runtime: signed(resources.cpu_realtime_runtime),
-        cpu_rt_period: amount(
-            "CPU real-time period",
-            resources.cpu_realtime_period,
-        )?,
-        cpuset_cpus: word(&resources.cpuset_cpus),
-        cpuset_mems: word(&resources.cpuset_mems),
+    let mut limits = Limits {
         pids: resources.pids_limit.filter(|limit| *limit != 0),
-        blkio_weight: Some(resources.blkio_weight).filter(|it| *it != 0),
-        blkio_weight_device: resources
-            .blkio_weight_device
-            .iter()
-            .map(|it| DeviceWeight { path: it.path.clone(), weight: it.weight })
-            .collect(),
-        read_bps: rates(&resources.blkio_device_read_bps),
-        write_bps: rates(&resources.blkio_device_write_bps),
-        read_iops: rates(&resources.blkio_device_read_iops),
-        write_iops: rates(&resources.blkio_device_write_iops),
-        devices: None,
-        hugetlb: Vec::new(),
+        ..Limits::default()
+    };
+    memory(resources, &mut limits)?;
+    cpu(resources, &mut limits)?;
+    disks(resources, &mut limits);
+    Ok(limits)
+}
+
+/// Zero is "not given".
+fn amount(flag: &str, value: i64) -> Result<Option<u64>> {
+    if value == 0 {
+        return Ok(None);
+    }
+    u64::try_from(value).map(Some).map_err(|_| {
+        Error::Invalid(format!("{flag} cannot be negative: {value}"))
     })
+}
+
+fn signed(value: i64) -> Option<i64> {
+    Some(value).filter(|value| *value != 0)
+}
+
+fn memory(from: &Resources, to: &mut Limits) -> Result<()> {
+    to.memory = amount("memory", from.memory)?;
+    to.memory_swap = signed(from.memory_swap);
+    to.memory_reservation =
+        amount("memory reservation", from.memory_reservation)?;
+    // −1 is what the docker command sends for "not given".
+    to.memory_swappiness =
+        from.memory_swappiness.and_then(|value| u64::try_from(value).ok());
+    to.oom_kill_disable = from.oom_kill_disable.unwrap_or(false);
+    Ok(())
+}
+
+fn cpu(from: &Resources, to: &mut Limits) -> Result<()> {
+    let word = |text: &String| Some(text.clone()).filter(|it| !it.is_empty());
+    to.nano_cpus = amount("CPUs", from.nano_cpus)?;
+    to.cpu_shares = amount("CPU shares", from.cpu_shares)?;
+    to.cpu_quota = signed(from.cpu_quota);
+    to.cpu_period = amount("CPU period", from.cpu_period)?;
+    to.cpu_rt_runtime = signed(from.cpu_realtime_runtime);
+    to.cpu_rt_period =
+        amount("CPU real-time period", from.cpu_realtime_period)?;
+    to.cpuset_cpus = word(&from.cpuset_cpus);
+    to.cpuset_mems = word(&from.cpuset_mems);
+    Ok(())
+}
+
+fn disks(from: &Resources, to: &mut Limits) {
+    to.blkio_weight = Some(from.blkio_weight).filter(|it| *it != 0);
+    to.blkio_weight_device = from
+        .blkio_weight_device
+        .iter()
+        .map(|it| DeviceWeight { path: it.path.clone(), weight: it.weight })
+        .collect();
+    to.read_bps = rates(&from.blkio_device_read_bps);
+    to.write_bps = rates(&from.blkio_device_write_bps);
+    to.read_iops = rates(&from.blkio_device_read_iops);
+    to.write_iops = rates(&from.blkio_device_write_iops);
 }
 
 fn rates(list: &[ThrottleDevice]) -> Vec<DeviceRate> {

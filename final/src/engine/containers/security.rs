@@ -31,16 +31,23 @@ pub(super) fn parse(options: &[String]) -> Result<Options> {
     for option in options {
         let (key, value) =
             option.split_once(['=', ':']).unwrap_or((option.as_str(), ""));
+        result.set(key, value)?;
+    }
+    Ok(result)
+}
+
+impl Options {
+    fn set(&mut self, key: &str, value: &str) -> Result<()> {
         match (key, value) {
             ("no-new-privileges", "" | "true") => {
-                result.no_new_privileges = true;
+                self.no_new_privileges = true;
             }
             ("no-new-privileges", "false") => {
-                result.no_new_privileges = false;
+                self.no_new_privileges = false;
             }
-            ("seccomp", "unconfined") => result.seccomp = None,
+            ("seccomp", "unconfined") => self.seccomp = None,
             ("seccomp", "builtin") => {
-                result.seccomp = Some(Profile::docker_default());
+                self.seccomp = Some(Profile::docker_default());
             }
             ("seccomp", json) => {
                 let profile = Profile::from_json(json).map_err(|error| {
@@ -48,25 +55,25 @@ pub(super) fn parse(options: &[String]) -> Result<Options> {
                         "Decoding seccomp profile failed: {error}"
                     ))
                 })?;
-                result.seccomp = Some(profile);
+                self.seccomp = Some(profile);
             }
-            ("systempaths", "unconfined") => result.unmasked = true,
+            ("systempaths", "unconfined") => self.unmasked = true,
             // There is no other confinement here that could be taken off.
             ("apparmor", "unconfined") | ("label", "disable") => {}
             ("apparmor" | "label", _) => {
                 return Err(Error::Invalid(format!(
-                    "security option {option:?}: this engine sets no AppArmor \
-                     profile and no SELinux label"
+                    "security option \"{key}={value}\": this engine sets no \
+                     AppArmor profile and no SELinux label"
                 )));
             }
             _ => {
                 return Err(Error::Invalid(format!(
-                    "invalid --security-opt: {option:?}"
+                    "invalid --security-opt: \"{key}={value}\""
                 )));
             }
         }
+        Ok(())
     }
-    Ok(result)
 }
 
 /// The capabilities that are left, by Docker's rules: `ALL` on either side

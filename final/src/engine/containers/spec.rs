@@ -84,6 +84,25 @@ fn sandbox(
         let domain = Some(config.domainname.clone());
         sandbox.domainname = domain.filter(|it| !it.is_empty());
     }
+    confine(host, &mut sandbox)?;
+    for mapping in &host.resources.devices {
+        for device in devices::nodes(mapping)? {
+            sandbox.devices.retain(|old| old.path != device.path);
+            sandbox.devices.push(device);
+        }
+    }
+    sandbox.sysctls.clone_from(&host.sysctls);
+    for mount in prepared.mounts {
+        sandbox.mount(mount);
+    }
+    if host.ipc_mode == "none" {
+        sandbox.mounts.retain(|it| it.target != Path::new("/dev/shm"));
+    }
+    Ok(sandbox)
+}
+
+/// What must not be seen or written, and which devices there are.
+fn confine(host: &HostConfig, sandbox: &mut Sandbox) -> Result<()> {
     let paths = |list: &Vec<String>| list.iter().map(PathBuf::from).collect();
     if let Some(list) = &host.masked_paths {
         sandbox.masked_paths = paths(list);
@@ -99,20 +118,7 @@ fn sandbox(
         sandbox.masked_paths.clear();
         sandbox.readonly_paths.clear();
     }
-    for mapping in &host.resources.devices {
-        for device in devices::nodes(mapping)? {
-            sandbox.devices.retain(|old| old.path != device.path);
-            sandbox.devices.push(device);
-        }
-    }
-    sandbox.sysctls.clone_from(&host.sysctls);
-    for mount in prepared.mounts {
-        sandbox.mount(mount);
-    }
-    if host.ipc_mode == "none" {
-        sandbox.mounts.retain(|it| it.target != Path::new("/dev/shm"));
-    }
-    Ok(sandbox)
+    Ok(())
 }
 
 /// A namespace by its mode: `host`, `container:ID`, or one of its own.
