@@ -104,11 +104,12 @@ impl Firewall {
     pub(super) fn publish(&self, forwards: &[Forward]) -> Result<(), Error> {
         let mut state = self.lock();
         let batch = self.change(forwards, Batch::add);
-        if let (Some(nft), Some(batch)) = (&mut state.nft, batch) {
-            nft.commit("publish the ports", batch)?;
-        }
         state.forwards.extend(forwards.iter().cloned());
-        Ok(())
+        let done = self.commit(&mut state, "publish the ports", batch);
+        if done.is_err() {
+            state.forwards.retain(|it| !forwards.contains(it));
+        }
+        done
     }
 
     /// Takes `forwards` back; those that are not there are skipped.
@@ -118,17 +119,29 @@ impl Firewall {
             state.forwards.drain(..).partition(|it| forwards.contains(it));
         state.forwards = left;
         let batch = self.change(&gone, Batch::remove);
+        self.commit(&mut state, "unpublish the ports", batch)
+    }
+
+    /// Sends a change. If that fails, somebody has most likely removed the
+    /// table (`nft flush ruleset`, a restarted firewall service): what it
+    /// should be is known, so it is made again as a whole.
+    fn commit(
+        &self,
+        state: &mut State,
+        doing: &str,
+        batch: Option<Batch>,
+    ) -> Result<(), Error> {
         let (Some(nft), Some(batch)) = (&mut state.nft, batch) else {
             return Ok(());
         };
-        if nft.commit("unpublish the ports", batch).is_err() {
-            // Somebody flushed the table. What it should be is known.
-            let whole = self.table(&state).replace();
-            if let Some(nft) = &mut state.nft {
-                nft.commit("restore the firewall", whole)?;
-            }
+        if nft.commit(doing, batch).is_ok() {
+            return Ok(());
         }
-        Ok(())
+        let whole = self.table(state).replace();
+        match &mut state.nft {
+            Some(nft) => nft.commit(doing, whole),
+            None => Ok(()),
+        }
     }
 
     /// Removes the table from the kernel.

@@ -166,7 +166,9 @@ impl Networks {
         let name = endpoint.interface.as_str();
         let index = fresh.route.index(name).unwrap_or_default();
         let gateways = if way_out { endpoint.gateways() } else { vec![] };
-        fresh.route.configure((index, name), &endpoint.addresses(), &gateways)
+        let link = (index, name);
+        fresh.route.configure(link, &endpoint.addresses(), &gateways)?;
+        lock(&self.route).notice(&endpoint.veth)
     }
 
     fn make_veth(

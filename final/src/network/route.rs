@@ -170,6 +170,19 @@ impl Route {
         }
     }
 
+    /// Makes the kernel act on a link's carrier now. It does so on its own,
+    /// but from a queue that waits for a busy lock (linkwatch); until then a
+    /// bridge port forwards nothing, the container's first ARP request is
+    /// lost, and the next one is sent a second later. Being asked for the
+    /// link's state makes the kernel bring it up to date first (Linux 6.3;
+    /// before that, this does nothing).
+    pub(super) fn notice(&mut self, name: &str) -> Result<(), Error> {
+        let mut link = LinkMessage::default();
+        link.header.index = self.index(name).unwrap_or_default();
+        self.call(&[(RouteNetlinkMessage::GetLink(link), ACK)])
+            .map_err(|it| refusal(format!("ask for the state of {name}"), it))
+    }
+
     /// Brings a link up with its addresses and, with `gateways`, default
     /// routes, all in one system call. What is there already is fine.
     pub(super) fn configure(

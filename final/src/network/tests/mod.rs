@@ -164,7 +164,8 @@ pub(super) fn id(name: &str) -> String {
 /// Asks a server of [`Host::serve`]; `None` if it cannot be reached.
 pub(super) fn ask(address: &str) -> Option<String> {
     let address: SocketAddr = address.parse().unwrap();
-    let patience = Duration::from_millis(500);
+    // Longer than a lost ARP request costs.
+    let patience = Duration::from_millis(1500);
     let mut stream = TcpStream::connect_timeout(&address, patience).ok()?;
     stream.set_read_timeout(Some(patience)).unwrap();
     stream.write_all(b"name").ok()?;
