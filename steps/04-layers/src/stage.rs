@@ -71,6 +71,9 @@ pub struct BuildArgs {
     /// Say for every instruction why it was run again
     #[arg(long)]
     explain: bool,
+    /// Say nothing but the ID of the result
+    #[arg(short, long)]
+    quiet: bool,
     /// The directory that COPY copies from
     context: PathBuf,
 }
@@ -220,9 +223,12 @@ fn build(
             built
         });
         for event in events {
-            show(&event, args.explain, out)?;
+            if !args.quiet {
+                show(&event, args.explain, out)?;
+            }
         }
         match job.join() {
+            Ok(Ok(image)) if args.quiet => Ok(writeln!(out, "{image}")?),
             Ok(built) => Ok(built.map(drop)?),
             Err(_) => bail!("build: a thread panicked"),
         }

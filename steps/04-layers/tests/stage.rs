@@ -65,6 +65,8 @@ fn a_second_build_runs_nothing_and_a_change_only_what_follows_it() {
     let again = stage.run_in(&context, &["build", "-t", "box", "."]).ok();
     assert_eq!(hits(&again), 6, "{again}");
     assert!(!again.contains("Running in"), "{again}");
+    let said = stage.run_in(&context, &["build", "-q", "."]).ok();
+    assert_eq!(said.len(), "sha256:\n".len() + 64, "{said}");
 
     fs::write(context.join("hello"), "changed\n").expect("write");
     let args = ["build", "--explain", "-t", "box", "."];
