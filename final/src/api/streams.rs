@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn an_upload_arrives_in_order_whatever_the_pieces() {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let pieces = ["a", "", "bcd", "e"].map(|it| Ok::<_, io::Error>(it));
+        let pieces = ["a", "", "bcd", "e"].map(Ok::<_, io::Error>);
         let body = Body::from_stream(stream::iter(pieces));
         let mut reader = runtime.block_on(async { upload(body) });
         let mut text = String::new();
