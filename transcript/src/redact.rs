@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 /// What is looked for and what it becomes, in this order.
-const RULES: [(&str, &str); 12] = [
+const RULES: [(&str, &str); 15] = [
     (r"\b([0-9a-f]{2}:){5}[0-9a-f]{2}\b", "<mac>"),
     (r"\x1b\[[0-9;]*[A-Za-z]", ""),
     (
@@ -25,7 +25,10 @@ const RULES: [(&str, &str); 12] = [
         r"(?i)\b(less than a|about an?|\d+) (second|minute|hour|day|week|month|year)s?( ago)?",
         "<age>",
     ),
-    (r"\d+(\.\d+)?( ?)(ns|µs|us|ms|s|m|%|[kKMGT]i?B|B)(\b|$|\s)", "<n>$3$4"),
+    (r"\d+(\.\d+)? ?(ns|µs|us|ms|s|m)(\b|$)", "<duration>"),
+    (r"\d+(\.\d+)? ?([kKMGT]i?B|B)(\b|$)", "<size>"),
+    (r"\d+(\.\d+)?%", "<n>%"),
+    (r"\b172\.\d+\.\d+\.\d+\b", "<ip>"),
     (r"\b0x[0-9a-f]+\b", "<n>"),
     (r"\b\d{4,}\b", "<n>"),
     (r"[ \t]+", " "),
@@ -81,7 +84,7 @@ mod tests {
                     2026-11-24T09:12:55.123456789Z 02:42:ac:11:00:02";
         insta::assert_snapshot!(redact(text), @r"
         <id> web Up <age> <age>
-        pid:[<n>] <n> <n>ms <n>MiB / <n>MiB exit 137
+        pid:[<n>] <n> <duration> <size> / <size> exit 137
         <time> <mac>
         ");
     }

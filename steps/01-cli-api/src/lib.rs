@@ -137,7 +137,11 @@ async fn run<S: Stage>(
             }
         }
     }
-    cli::wait(daemon, "containers", id).await
+    let code = cli::wait(daemon, "containers", id).await?;
+    if request.auto_remove {
+        daemon.delete(&path).await?;
+    }
+    Ok(code)
 }
 // ANCHOR_END: run
 

@@ -92,9 +92,12 @@ pub(crate) async fn start<S: Stage>(
     if job.record.borrow().config.auto_remove {
         tokio::spawn(async move {
             job.ended().await;
-            // Clients that read the log or wait for the end come first.
+            // A client that waits for the end reads the log and removes it
+            // itself; this is for those that have gone away.
             tokio::time::sleep(Duration::from_secs(1)).await;
-            if let Err(why) = daemon.remove(&job) {
+            if daemon.find(&id).is_ok()
+                && let Err(why) = daemon.remove(&job)
+            {
                 eprintln!("{why}");
             }
         });
