@@ -242,8 +242,8 @@ async fn a_build_says_its_steps_and_uses_the_cache_the_second_time() {
     assert!(said.contains("\u{1b}[91muid=0"), "stderr is red: {said}");
     assert!(said.ends_with("Successfully tagged app:1\n"), "{said}");
     assert!(!said.contains("Using cache"), "{said}");
-    let ids = first.iter().filter_map(|line| line.aux.clone()?.id);
-    let id = ids.last().unwrap();
+    let mut ids = first.iter().filter_map(|line| line.aux.clone()?.id);
+    let id = ids.next_back().unwrap();
     let image = daemon.docker.inspect_image("app:1").await.unwrap();
     assert_eq!(image.id.unwrap(), id);
 
