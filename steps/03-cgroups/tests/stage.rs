@@ -100,7 +100,7 @@ fn pause_stats_and_update_act_on_the_running_group() {
     stage.run(&["update", "-m", "64m", "web"]).ok();
     let table = stage.run(&["stats"]).ok();
     assert!(table.contains(" / 64MiB"), "{table}");
-    assert!(table.starts_with("CONTAINER ID   NAME   CPU %"), "{table}");
+    assert!(table.starts_with("CONTAINER ID "), "{table}");
 
     let said = stage.run(&["pause", "nobody"]);
     assert_eq!(said.code, 1);

@@ -178,6 +178,10 @@ fn started(mut created: Created, group: Cgroup) -> anyhow::Result<Started> {
         wait: Box::new(move || {
             let exit = created.wait()?;
             let oom_killed = group.oom_kills()? > 0;
+            // The last one out takes the group away.
+            if group.procs()?.is_empty() {
+                group.remove()?;
+            }
             Ok(Ended { code: exit.code, oom_killed })
         }),
     })
