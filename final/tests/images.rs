@@ -45,7 +45,7 @@ impl Daemon {
             .spawn()
             .unwrap();
         let began = Instant::now();
-        while !socket.exists() {
+        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
             assert!(began.elapsed() < Duration::from_secs(20), "no daemon");
             std::thread::sleep(Duration::from_millis(10));
         }

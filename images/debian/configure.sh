@@ -16,27 +16,7 @@ done
 dpkg --configure -a --force-depends --force-unsafe-io >/dev/null
 [ -z "$(dpkg --audit)" ]
 
-. /etc/os-release
-case $ID in
-ubuntu)
-    site=http://archive.ubuntu.com/ubuntu
-    parts="main universe"
-    lists="$VERSION_CODENAME $VERSION_CODENAME-updates"
-    security="deb $site $VERSION_CODENAME-security $parts"
-    ;;
-*)
-    site=http://deb.debian.org/debian
-    parts=main
-    lists="$VERSION_CODENAME $VERSION_CODENAME-updates"
-    security="deb $site-security $VERSION_CODENAME-security $parts"
-    ;;
-esac
-{
-    for list in $lists; do
-        echo "deb $site $list $parts"
-    done
-    echo "$security"
-} >/etc/apt/sources.list
+cp /sources.list /etc/apt/sources.list
 
 # Not part of the result: differs from build to build, or is a cache.
 rm -f /var/log/dpkg.log /var/log/alternatives.log /var/log/apt/* \

@@ -115,7 +115,8 @@ pub(super) fn fetch(
         let to = into.join(deb.file_name().unwrap_or_default());
         place(&deb, &to)?;
     }
-    Ok(())
+    let sources = context.join("sources.list");
+    fs::write(&sources, apt.sources()?).map_err(io_at("write", &sources))
 }
 
 /// One run of apt with directories of its own.
@@ -218,6 +219,17 @@ impl<'a> Apt<'a> {
         let said = line.or(said.lines().last()).unwrap_or("no reason given");
         let recipe = self.recipe.name.clone();
         Err(AptError::Failed { recipe, said: said.to_owned() })
+    }
+
+    /// Where this machine gets its packages, as lines of sources.list(5):
+    /// apt in the image shall ask the same mirrors.
+    fn sources(&self) -> Result<String> {
+        let format = "deb $(SITE) $(RELEASE) $(COMPONENT)";
+        let args = ["indextargets", "--format", format, "Created-By: Packages"];
+        let done = self.run("apt-get", &args.map(str::to_owned))?;
+        let text = String::from_utf8_lossy(&done.stdout).into_owned();
+        let lines: std::collections::BTreeSet<&str> = text.lines().collect();
+        Ok(lines.into_iter().map(|line| format!("{line}\n")).collect())
     }
 
     /// `apt-get download`: one package, without what it depends on.
