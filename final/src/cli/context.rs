@@ -87,9 +87,12 @@ fn unreachable_daemon(why: Error) -> anyhow::Error {
 }
 
 impl Global {
+    /// A place other than the usual one. Whoever names the usual one, for
+    /// the docker command beside ours, wants its daemon started as well.
     fn given_host(&self) -> Option<String> {
         let set = std::env::var("DOCKER_HOST").ok();
-        self.host.clone().or(set).filter(|it| !it.is_empty())
+        let given = self.host.clone().or(set).filter(|it| !it.is_empty());
+        given.filter(|it| *it != Place::usual().host)
     }
 
     /// The directory of config.json.

@@ -83,6 +83,16 @@ fn become_router6() -> Result<(), Error> {
     sysctl("ipv6/conf/all/forwarding", "1")
 }
 
+/// The addresses of the bridge itself.
+fn gateways(network: &Network) -> Vec<IpNet> {
+    network
+        .subnets()
+        .iter()
+        .filter(|it| network.enable_ipv6 || it.subnet.addr().is_ipv4())
+        .filter_map(|it| IpNet::new(it.gateway?, it.subnet.prefix_len()).ok())
+        .collect()
+}
+
 impl Networks {
     /// Makes the network's bridge, if it is not there: on creation, after a
     /// reboot, or after somebody deleted it.
@@ -95,14 +105,7 @@ impl Networks {
         if let Some(index) = route.index(&name) {
             return Ok(index);
         }
-        let subnets = network.subnets();
-        let gateways: Vec<IpNet> = subnets
-            .iter()
-            .filter(|it| network.enable_ipv6 || it.subnet.addr().is_ipv4())
-            .filter_map(|it| {
-                IpNet::new(it.gateway?, it.subnet.prefix_len()).ok()
-            })
-            .collect();
+        let gateways = gateways(network);
         let mac = gateways.first().map(|it| mac_of(it.addr()));
         let index =
             route.bridge(&name, mac.unwrap_or_default(), network.mtu())?;
@@ -111,6 +114,16 @@ impl Networks {
             let _ = route.delete(&name);
         }
         made.map(|()| index)
+    }
+
+    /// The same for a bridge that may be there with other addresses: an
+    /// engine made it whose state has been deleted since, or one with
+    /// another data root. It gets ours beside them; without, no container
+    /// would reach its gateway.
+    pub(super) fn claim_bridge(&self, network: &Network) -> Result<(), Error> {
+        let index = self.ensure_bridge(network)?;
+        let mut route = lock(&self.route);
+        self.equip_bridge(&mut route, index, network, &gateways(network))
     }
 
     fn equip_bridge(

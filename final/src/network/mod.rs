@@ -159,7 +159,7 @@ impl Networks {
             self.rebuild_firewall();
             // At once, so that other engines see whose the subnet is.
             let default = self.inspect("bridge");
-            let made = default.and_then(|it| self.ensure_bridge(&it));
+            let made = default.and_then(|it| self.claim_bridge(&it));
             errors.extend(made.err());
             self.nursery.fill();
         }
