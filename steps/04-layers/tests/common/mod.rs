@@ -86,14 +86,29 @@ impl Registry {
 
     fn wait(&self) {
         let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(10) {
-            let address = ("127.0.0.1", self.port);
-            if std::net::TcpStream::connect(address).is_ok() {
+        // Under emulation it takes its time.
+        while start.elapsed() < Duration::from_secs(60) {
+            if self.answers() {
                 return;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
         panic!("docker-registry does not answer");
+    }
+
+    /// A connection alone proves nothing: on loopback, one to a port where
+    /// nobody listens may by chance be given that port itself, and succeed.
+    fn answers(&self) -> bool {
+        use std::io::{Read, Write};
+        let address = ("127.0.0.1", self.port);
+        let Ok(mut stream) = std::net::TcpStream::connect(address) else {
+            return false;
+        };
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+        let mut reply = [0; 4];
+        stream.write_all(b"GET /v2/ HTTP/1.0\r\n\r\n").is_ok()
+            && stream.read_exact(&mut reply).is_ok()
+            && &reply == b"HTTP"
     }
 
     pub fn name(&self, repository: &str) -> String {
