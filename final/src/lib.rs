@@ -3,5 +3,6 @@
 pub mod api;
 pub mod cli;
 pub mod engine;
+pub mod explain;
 pub mod network;
 pub mod shim;

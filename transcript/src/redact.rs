@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 /// What is looked for and what it becomes, in this order.
-const RULES: [(&str, &str); 15] = [
+const RULES: [(&str, &str); 16] = [
     (r"\b([0-9a-f]{2}:){5}[0-9a-f]{2}\b", "<mac>"),
     (r"\x1b\[[0-9;]*[A-Za-z]", ""),
     (
@@ -21,6 +21,7 @@ const RULES: [(&str, &str); 15] = [
     (r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun),? [A-Z0-9][A-Za-z0-9 ]*\d\b", "<time>"),
     (r"\b[0-9a-f]{64}\b", "<id>"),
     (r"\b[0-9a-f]{12}\b", "<id>"),
+    (r"\bveth[0-9a-f]{7}\b", "<veth>"),
     (
         r"(?i)\b(less than a|about an?|\d+) (second|minute|hour|day|week|month|year)s?( ago)?",
         "<age>",

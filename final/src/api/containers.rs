@@ -15,6 +15,7 @@ use crate::engine::containers::list::{FILTERS, Query, Summary};
 use crate::engine::containers::remove::Pruned;
 use crate::engine::filters::Filters;
 use crate::engine::{Engine, Error};
+use crate::explain::Explanation;
 use crate::shim;
 
 type Engined = State<Arc<Engine>>;
@@ -85,6 +86,14 @@ pub async fn steps(
         Ok(json!({ "Pid": record.pid, "Steps": record.steps }))
     };
     blocking(read).await.map(Json)
+}
+
+/// `GET /containers/NAME/explain`: what it is made of. Not in Docker's API.
+pub async fn explain(
+    State(engine): Engined,
+    Path(name): Path<String>,
+) -> Result<Json<Explanation>> {
+    blocking(move || engine.explain(&name)).await.map(Json)
 }
 
 /// `GET /containers/NAME/top`

@@ -61,6 +61,7 @@ fn container_routes() -> Router<Arc<Engine>> {
         .route("/containers/{name}", delete(containers::remove))
         .route("/containers/{name}/json", get(containers::inspect))
         .route("/containers/{name}/steps", get(containers::steps))
+        .route("/containers/{name}/explain", get(containers::explain))
         .route("/containers/{name}/top", get(containers::top))
         .route("/containers/{name}/update", post(containers::update))
         .route("/containers/{name}/rename", post(containers::rename))

@@ -22,6 +22,7 @@
 
 mod attach;
 mod bridge;
+mod cables;
 mod catalogue;
 mod connect;
 mod conntrack;
@@ -51,6 +52,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::runtime::{Handle, Runtime};
 
+pub use cables::Cable;
 pub use error::Error;
 pub use options::Options;
 pub use pool::{AddressPool, default_pools};

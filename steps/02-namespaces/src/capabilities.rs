@@ -128,6 +128,11 @@ impl CapSet {
         CapSet(self.0 & other.0)
     }
 
+    /// The set with this bit mask, as `/proc/PID/status` shows one.
+    pub fn from_bits(bits: u64) -> CapSet {
+        CapSet(bits)
+    }
+
     /// The kernel's bit mask.
     pub fn bits(self) -> u64 {
         self.0

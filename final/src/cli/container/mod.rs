@@ -1,6 +1,7 @@
 //! Commands about containers.
 
 mod copy;
+mod explain;
 mod export;
 mod flags;
 mod lifecycle;
@@ -49,6 +50,7 @@ pub(crate) enum Verb {
     Cp(copy::CpArgs),
     Stats(stats::StatsArgs),
     Diff(look::DiffArgs),
+    Explain(explain::ExplainArgs),
     Commit(export::CommitArgs),
     Export(export::ExportArgs),
 }
@@ -95,6 +97,7 @@ impl Verb {
             Verb::Cp(args) => copy::cp(context, args).await,
             Verb::Stats(args) => stats::stats(context, args).await,
             Verb::Diff(args) => look::diff(context, args).await,
+            Verb::Explain(args) => explain::explain(context, args).await,
             Verb::Commit(args) => export::commit(context, args).await,
             Verb::Export(args) => export::export(context, args).await,
         }

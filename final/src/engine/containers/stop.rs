@@ -223,7 +223,7 @@ impl Engine {
 ///
 /// # Errors
 /// [`Error::Internal`] if the shim's record or the tree cannot be read.
-pub(super) fn cgroup(container: &Container) -> Result<Option<Cgroup>> {
+pub(crate) fn cgroup(container: &Container) -> Result<Option<Cgroup>> {
     let record = shim::Record::load(&container.dir).map_err(Error::internal)?;
     let Some(place) = record.cgroup else { return Ok(None) };
     let hierarchy = hierarchy()?;
