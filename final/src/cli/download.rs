@@ -51,7 +51,14 @@ pub(crate) async fn save(
     Ok(())
 }
 
-async fn copy(body: &mut Incoming, out: &mut impl Write) -> anyhow::Result<()> {
+/// Writes a body to `out`.
+///
+/// # Errors
+/// If writing fails or the connection breaks.
+pub(crate) async fn copy(
+    body: &mut Incoming,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
     while let Some(frame) = body.frame().await {
         if let Some(data) = frame?.data_ref() {
             out.write_all(data)?;

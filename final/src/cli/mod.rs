@@ -32,6 +32,7 @@ mod network;
 mod progress;
 mod prune;
 mod query;
+mod registry;
 mod search;
 mod signals;
 mod streams;
@@ -91,6 +92,9 @@ enum Command {
     /// Commands about networks
     #[command(subcommand)]
     Network(network::Group),
+    /// Commands about giving images to others
+    #[command(subcommand)]
+    Registry(registry::Group),
     /// Commands about the engine
     #[command(subcommand)]
     System(system::Group),
@@ -198,6 +202,7 @@ async fn ask(context: &Context, command: Command) -> anyhow::Result<u8> {
         Command::ImageGroup(group) => group.run(context).await,
         Command::Volume(group) => group.run(context).await,
         Command::Network(group) => group.run(context).await,
+        Command::Registry(group) => group.run(context).await,
         Command::System(group) => group.run(context).await,
         Command::Builder(Builder::Build(args)) => {
             image::build::build(context, *args).await
