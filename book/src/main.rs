@@ -7,7 +7,11 @@
 //! as a dead link, is looked for in [`lint`].
 
 mod anchors;
+mod attacks;
+mod doctor;
 mod lint;
+mod pack;
+mod pictures;
 mod render;
 mod serve;
 mod transcript;
@@ -36,6 +40,36 @@ enum Verb {
     },
     /// Build the book into target/book and check every page of it
     Build,
+    /// Carry out the book's abuses: before their chapter, and after
+    Attack {
+        /// Only the one of this name
+        name: Option<String>,
+    },
+    /// Say which chapters this machine can do, and how to get the others
+    Doctor {
+        /// Print what was found out, as JSON, instead of verdicts
+        #[arg(long)]
+        facts: bool,
+    },
+    /// Pack all that a room without a network needs
+    Pack {
+        /// The directory to make
+        #[arg(default_value = "target/bundle")]
+        dir: PathBuf,
+        /// An image to take along; may repeat
+        #[arg(
+            long = "image",
+            value_name = "IMAGE",
+            default_values = ["busybox", "debian", "nginx"]
+        )]
+        images: Vec<String>,
+    },
+    /// Run the container that the pictures show, and compare
+    Pictures {
+        /// Take it over into the pictures instead of comparing
+        #[arg(long)]
+        bless: bool,
+    },
     /// Run every console block and compare what it prints with the text
     Transcripts {
         /// Only chapters whose file name contains this
@@ -56,6 +90,10 @@ fn main() -> Result<()> {
             println!("target/book: {pages} pages, all links sound");
             Ok(())
         }
+        Some(Verb::Attack { name }) => attacks::run(&root, name.as_deref()),
+        Some(Verb::Doctor { facts }) => doctor::run(facts),
+        Some(Verb::Pack { dir, images }) => pack::pack(&root, &dir, &images),
+        Some(Verb::Pictures { bless }) => pictures::check(&root, bless),
         Some(Verb::Transcripts { chapter, bless }) => {
             transcript::run_all(&root, chapter.as_deref(), bless)
         }

@@ -62,7 +62,7 @@ pub(crate) fn run_all(
 
 /// The commands run what is built from this checkout, not what an earlier
 /// build left behind.
-fn build(root: &Path, script: &str) -> Result<()> {
+pub(crate) fn build(root: &Path, script: &str) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build.args(["build", "--quiet", "--bins"]).current_dir(root);

@@ -1,12 +1,13 @@
 //! Weaving: putting compiled code into the text.
 //!
-//! Two directives stand alone on a line of a chapter:
+//! Three directives stand alone on a line of a chapter:
 //!
 //! * `{{#listing steps/02-namespaces/src/lib.rs:clone}}` becomes the part of
 //!   that file named `clone` (see [`crate::anchors`]), captioned with the
 //!   file's path, as a Rust block. Without `:name` it is the whole file.
 //! * `{{#difference 01 02}}` becomes the difference between two stages'
 //!   `main.rs`, which is the chapter in a nutshell.
+//! * `{{#picture namespaces}}` becomes a drawing (see [`crate::pictures`]).
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -18,18 +19,23 @@ use mdbook_preprocessor::book::{Book, BookItem};
 use mdbook_preprocessor::{Preprocessor, PreprocessorContext};
 use similar::TextDiff;
 
-use crate::anchors;
+use crate::{anchors, pictures};
 
-/// The mdBook preprocessor that expands the two directives and fails if an
-/// anchor of the sources is shown nowhere.
+/// The mdBook preprocessor that expands the directives and fails if an
+/// anchor of the sources or a picture is shown nowhere.
 pub(crate) struct Weave {
     root: PathBuf,
     used: RefCell<BTreeSet<(PathBuf, String)>>,
+    pictures: RefCell<BTreeSet<String>>,
 }
 
 impl Weave {
     pub(crate) fn new(root: &Path) -> Self {
-        Weave { root: root.to_path_buf(), used: RefCell::default() }
+        Weave {
+            root: root.to_path_buf(),
+            used: RefCell::default(),
+            pictures: RefCell::default(),
+        }
     }
 
     fn expand(&self, text: &str) -> Result<String> {
@@ -54,9 +60,10 @@ impl Weave {
         match words.as_slice() {
             ["listing", place] => self.listing(place),
             ["difference", before, after] => self.difference(before, after),
+            ["picture", name] => self.picture(name),
             _ => bail!(
-                "unknown directive; there are `listing FILE:ANCHOR` and \
-                 `difference NN NN`"
+                "unknown directive; there are `listing FILE:ANCHOR`, \
+                 `difference NN NN` and `picture NAME`"
             ),
         }
     }
@@ -87,6 +94,11 @@ impl Weave {
         ))
     }
 
+    fn picture(&self, name: &str) -> Result<String> {
+        self.pictures.borrow_mut().insert(name.to_owned());
+        pictures::html(name)
+    }
+
     fn difference(&self, before: &str, after: &str) -> Result<String> {
         let (old_name, new_name) = (self.stage(before)?, self.stage(after)?);
         let old = anchors::without_markers(&self.read(&old_name)?);
@@ -111,6 +123,16 @@ impl Weave {
     fn read(&self, file: &str) -> Result<String> {
         let path = self.root.join(file);
         fs::read_to_string(path).with_context(|| format!("read {file}"))
+    }
+
+    /// A picture nobody shows is litter as well.
+    fn check_all_drawn(&self) -> Result<()> {
+        let shown = self.pictures.borrow();
+        let mut unused = pictures::names().filter(|it| !shown.contains(*it));
+        match unused.next() {
+            Some(name) => bail!("picture `{name}` is shown nowhere"),
+            None => Ok(()),
+        }
     }
 
     /// An anchor nobody shows is either a forgotten listing or litter.
@@ -163,7 +185,11 @@ impl Preprocessor for Weave {
         });
         match failure {
             Some(error) => Err(error),
-            None => self.check_all_used().map(|()| book),
+            None => {
+                self.check_all_used()?;
+                self.check_all_drawn()?;
+                Ok(book)
+            }
         }
     }
 }
@@ -238,6 +264,7 @@ mod tests {
             ("{{#listing steps/01-a/src/main.rs:z}}", "no anchor `z`"),
             ("{{#listing steps/09/src/main.rs}}", "read steps/09"),
             ("{{#difference 01 09}}", "no stage 09"),
+            ("{{#picture x}}", "no picture `x`"),
             ("{{#include x}}", "unknown directive"),
         ] {
             let error = format!("{:#}", weave.expand(text).unwrap_err());
@@ -245,5 +272,7 @@ mod tests {
         }
         let unused = weave.check_all_used().unwrap_err().to_string();
         assert!(unused.contains("anchor `a` is shown nowhere"), "{unused}");
+        let unused = weave.check_all_drawn().unwrap_err().to_string();
+        assert!(unused.contains("is shown nowhere"), "{unused}");
     }
 }
