@@ -5,32 +5,22 @@
 //! shows ours; `DIFFERENCES.md` beside them lists these places and why.
 //! With `SKIFF_BLESS=1` the sessions are rewritten to what is printed now.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use transcript::sandbox::{self, Network};
-use transcript::{Session, Statuses};
+use transcript::sandbox;
+use transcript::sessions::Sessions;
 
-/// Starts the engine and makes the one image that the sessions use: the
-/// static busybox of this machine with a link for each of its commands.
+/// Starts the engine and makes the one image that the sessions use.
 const BEFORE: &str = r#"
 set -e
 export PATH="$PWD/target/debug:$PATH" DOCKER_HOST=unix:///run/skiff.sock
 export DOCKER_BUILDKIT=0 DOCKER_CLI_HINTS=false
 skiff daemon >/run/daemon.log 2>&1 &
-mkdir -p /run/image/bin /run/image/etc /run/image/tmp /run/image/root
-cd /run/image && mkdir -p proc sys dev var/lib && chmod 1777 tmp
-cp "$(command -v busybox)" bin/busybox
-for name in $(busybox --list); do
-  [ "$name" = busybox ] || ln -s busybox "bin/$name"
-done
-printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n' >etc/passwd
-printf 'root:x:0:\nnogroup:x:65534:\n' >etc/group
 for try in $(seq 100); do
   docker version >/dev/null 2>&1 && break
   sleep 0.05
 done
-tar c . | docker import -c 'CMD ["sh"]' - busybox >/dev/null
+final/tests/busybox-image | docker import -c 'CMD ["sh"]' - busybox >/dev/null
 mkdir /run/work && cd /run/work
 set +e
 "#;
@@ -41,15 +31,10 @@ docker rm -f -v $(docker ps -aq) >/dev/null 2>&1
 true
 "#;
 
-fn session_files() -> Vec<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/docker-cli");
-    let entries = fs::read_dir(dir).unwrap();
-    let mut files: Vec<PathBuf> = entries
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|end| end == "txt"))
-        .collect();
-    files.sort();
-    files
+fn sessions() -> Sessions<'static> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let dir = "final/tests/docker-cli";
+    Sessions { root, dir, before: BEFORE, after: AFTER }
 }
 
 fn cannot_run() -> Option<String> {
@@ -66,32 +51,11 @@ fn the_docker_command_prints_and_exits_as_against_dockers_own_daemon() {
         println!("SKIP: docker command: {reason}");
         return;
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut report = String::new();
-    for file in session_files() {
-        let text = fs::read_to_string(&file).unwrap();
-        let session = Session::new(&text, Statuses::Shown, |_| true);
-        let script = format!("{BEFORE}{}{AFTER}", session.script());
-        let printed = sandbox::run(root, &script, Network::Own, None).unwrap();
-        let comparison = session.compare(&printed).unwrap();
-        if std::env::var_os("SKIFF_BLESS").is_some() {
-            fs::write(&file, comparison.blessed()).unwrap();
-        } else if !comparison.is_same() {
-            let name = file.file_name().unwrap().to_string_lossy();
-            report += &format!("{name}\n{}\n", comparison.report());
-        }
-    }
-    assert!(report.is_empty(), "{report}");
+    sessions().check();
 }
 
 #[test]
-fn the_sessions_cover_at_least_120_commands() {
-    let count: usize = session_files()
-        .iter()
-        .map(|file| {
-            let text = fs::read_to_string(file).unwrap();
-            Session::new(&text, Statuses::Shown, |_| true).len()
-        })
-        .sum();
-    assert!(count >= 120, "{count}");
+fn the_sessions_cover_at_least_250_commands() {
+    let count = sessions().count().unwrap();
+    assert!(count >= 250, "{count}");
 }

@@ -6,28 +6,18 @@
 //! changed; where the two still differ it is on purpose. With
 //! `SKIFF_BLESS=1` they are rewritten to what is printed now.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use transcript::sandbox::{self, Network};
-use transcript::{Session, Statuses};
+use transcript::sandbox;
+use transcript::sessions::Sessions;
 
-/// Makes the one image that the sessions use: the static busybox of this
-/// machine with a link for each of its commands. The first `skiff` starts
-/// the daemon.
+/// Makes the one image that the sessions use. The first `skiff` starts the
+/// daemon.
 const BEFORE: &str = r#"
 set -e
 export PATH="$PWD/target/debug:$PATH"
 unset DOCKER_HOST
-mkdir -p /run/image/bin /run/image/etc /run/image/tmp /run/image/root
-cd /run/image && mkdir -p proc sys dev var/lib && chmod 1777 tmp
-cp "$(command -v busybox)" bin/busybox
-for name in $(busybox --list); do
-  [ "$name" = busybox ] || ln -s busybox "bin/$name"
-done
-printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n' >etc/passwd
-printf 'root:x:0:\nnogroup:x:65534:\n' >etc/group
-tar c . | skiff import -c 'CMD ["sh"]' - busybox >/dev/null
+final/tests/busybox-image | skiff import -c 'CMD ["sh"]' - busybox >/dev/null
 mkdir /run/work && cd /run/work
 set +e
 "#;
@@ -38,15 +28,6 @@ skiff rm -f -v $(skiff ps -aq) >/dev/null 2>&1
 true
 "#;
 
-fn session_files() -> Vec<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/skiff-cli");
-    let entries = fs::read_dir(dir).unwrap();
-    let mut files: Vec<PathBuf> =
-        entries.map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
-}
-
 #[test]
 fn the_skiff_command_prints_and_exits_as_its_sessions_show() {
     let busybox = (!sandbox::installed("busybox"))
@@ -56,19 +37,6 @@ fn the_skiff_command_prints_and_exits_as_its_sessions_show() {
         return;
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut report = String::new();
-    for file in session_files() {
-        let text = fs::read_to_string(&file).unwrap();
-        let session = Session::new(&text, Statuses::Shown, |_| true);
-        let script = format!("{BEFORE}{}{AFTER}", session.script());
-        let printed = sandbox::run(root, &script, Network::Own, None).unwrap();
-        let comparison = session.compare(&printed).unwrap();
-        if std::env::var_os("SKIFF_BLESS").is_some() {
-            fs::write(&file, comparison.blessed()).unwrap();
-        } else if !comparison.is_same() {
-            let name = file.file_name().unwrap().to_string_lossy();
-            report += &format!("{name}\n{}\n", comparison.report());
-        }
-    }
-    assert!(report.is_empty(), "{report}");
+    let dir = "final/tests/skiff-cli";
+    Sessions { root, dir, before: BEFORE, after: AFTER }.check();
 }

@@ -19,6 +19,8 @@
 
 pub mod redact;
 pub mod sandbox;
+pub mod sessions;
+pub mod tap;
 
 use std::ops::Range;
 

@@ -137,7 +137,7 @@ impl Plan {
                 Err(_) => return close(client).await,
             },
         };
-        pump(client, process, self.stdin, self.keys).await
+        pump(client, process, self.stdin, self.keys, AS_IT_COMES).await
     }
 }
 
@@ -153,6 +153,7 @@ pub(super) async fn pump(
     process: StdStream,
     stdin: bool,
     keys: Option<DetachKeys>,
+    dress: Dress,
 ) -> Result<bool> {
     process.set_nonblocking(true).map_err(ApiError::internal)?;
     let process = UnixStream::from_std(process).map_err(ApiError::internal)?;
@@ -169,20 +170,30 @@ pub(super) async fn pump(
     // Whatever ends first ends both: the process is over, the client is
     // gone, or it has typed its detach keys.
     let detached = tokio::select! {
-        () = copy_output(output, &mut to_client) => false,
+        () = copy_output(output, &mut to_client, dress) => false,
         detached = typed => detached,
     };
     let _ = to_client.shutdown().await;
     Ok(detached)
 }
 
-async fn copy_output(mut from: OwnedReadHalf, to: &mut WriteHalf<Hijacked>) {
+/// What becomes of a piece of output on its way to the client.
+pub(super) type Dress = fn(&[u8]) -> Vec<u8>;
+
+/// Nothing: the shim has put it into frames, or a terminal has none.
+pub(super) const AS_IT_COMES: Dress = <[u8]>::to_vec;
+
+async fn copy_output(
+    mut from: OwnedReadHalf,
+    to: &mut WriteHalf<Hijacked>,
+    dress: Dress,
+) {
     let mut piece = vec![0; 32 << 10];
     loop {
         match from.read(&mut piece).await {
             Ok(0) | Err(_) => return,
             Ok(length) => {
-                if to.write_all(&piece[..length]).await.is_err()
+                if to.write_all(&dress(&piece[..length])).await.is_err()
                     || to.flush().await.is_err()
                 {
                     return;

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use super::attach::{Size, pump};
+use super::attach::{AS_IT_COMES, Dress, Size, pump};
 use super::detach::DetachKeys;
 use super::follow::stream_type;
 use super::{Result, blocking};
@@ -43,6 +43,7 @@ pub async fn create(
 #[serde(rename_all = "PascalCase", default)]
 struct Start {
     detach: bool,
+    tty: bool,
     console_size: Option<[u16; 2]>,
 }
 
@@ -78,16 +79,23 @@ pub async fn start(
         keys => Some(DetachKeys::parse(keys)?),
     };
     let mut request = Request::from_parts(head, axum::body::Body::empty());
-    let (response, pending) = hijack(&mut request, stream_type(tty, version));
+    // Whether a terminal's output comes in frames is for the start to say:
+    // some SDKs ask for a terminal on creation only, and expect frames.
+    let raw = tty && start.tty;
+    let dress: Dress = match tty && !raw {
+        true => |piece| frames::encode(Stream::Stdout, piece),
+        false => AS_IT_COMES,
+    };
+    let (response, pending) = hijack(&mut request, stream_type(raw, version));
     tokio::spawn(async move {
         let client = pending.ready().await?;
         let run = move || engine.exec_start(&id, size, Some(streams));
         match blocking(run).await {
             Ok(Some(stream)) => {
-                pump(client, stream, streams.stdin, keys).await?;
+                pump(client, stream, streams.stdin, keys, dress).await?;
             }
             Ok(None) => {}
-            Err(error) => say(client, &error, tty).await,
+            Err(error) => say(client, &error, raw).await,
         }
         Ok::<_, ApiError>(())
     });
@@ -96,9 +104,9 @@ pub async fn start(
 
 /// The answer has begun, so the reason goes where the output would be; the
 /// exit code is asked for afterwards.
-async fn say(mut client: Hijacked, error: &ApiError, tty: bool) {
+async fn say(mut client: Hijacked, error: &ApiError, raw: bool) {
     let text = format!("{}\r\n", error.message);
-    let bytes = if tty {
+    let bytes = if raw {
         text.into_bytes()
     } else {
         frames::encode(Stream::Stdout, text.as_bytes())

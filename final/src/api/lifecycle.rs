@@ -150,7 +150,11 @@ async fn ended(
     condition: Condition,
 ) -> String {
     let over = |phase: &Phase| match condition {
-        Condition::NotRunning => phase.removed || !phase.status.is_up(),
+        // One that its policy starts again has not been running in between,
+        // however short that was.
+        Condition::NotRunning => {
+            phase.removed || !phase.status.is_up() || phase.exits > exits
+        }
         Condition::NextExit => phase.removed || phase.exits > exits,
         Condition::Removed => phase.removed || !phase.error.is_empty(),
     };

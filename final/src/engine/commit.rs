@@ -149,21 +149,30 @@ impl Engine {
         pause: bool,
         work: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
+        let paused = pause
+            && container.status() == Status::Running
+            && self.paused_unless_ended(container)?;
         if !container.status().has_process() {
             let _verb = container.begin();
             // One that never ran has no writable layer yet.
             self.mount_for(container, || Ok(()))?;
             return work();
         }
-        let pause = pause && container.status() == Status::Running;
-        if pause {
-            self.pause(&container.id)?;
-        }
         let worked = work();
-        if pause {
+        if paused {
             self.unpause(&container.id)?;
         }
         worked
+    }
+
+    /// Pauses it; false if its process has ended just now, which leaves
+    /// nothing to pause.
+    fn paused_unless_ended(&self, container: &Container) -> Result<bool> {
+        match self.pause(&container.id) {
+            Ok(()) => Ok(true),
+            Err(_) if !container.status().has_process() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The container's changes as a layer in the store. The tar is written

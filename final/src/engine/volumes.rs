@@ -17,9 +17,10 @@ impl Engine {
     pub fn create_volume(&self, wanted: &CreateVolume) -> Result<Volume> {
         let existed = self.volumes.get(&wanted.name).is_ok();
         let volume = self.volumes.create(wanted).map_err(|error| {
+            let driverless = matches!(error, ::volumes::Error::NoDriver { .. });
             match Error::from(error) {
                 // Docker says for what it was looking for the plugin.
-                error if error.to_string().contains("looking up volume") => {
+                error if driverless => {
                     error.context(&format!("create {}", wanted.name))
                 }
                 error => error,
@@ -101,7 +102,8 @@ impl From<::volumes::Error> for Error {
     fn from(error: ::volumes::Error) -> Error {
         let text = error.to_string();
         match error {
-            ::volumes::Error::NotFound { .. } => Error::NotFound(text),
+            ::volumes::Error::NotFound { .. }
+            | ::volumes::Error::NoDriver { .. } => Error::NotFound(text),
             ::volumes::Error::InUse { .. } => Error::Conflict(text),
             ::volumes::Error::Invalid(_) => Error::Invalid(text),
             _ => Error::Internal(text),

@@ -127,6 +127,13 @@ pub enum Error {
         seconds: u64,
     },
 
+    /// The group was removed while something was done to it.
+    #[error("cgroup {} is gone: its last process has ended", .dir.display())]
+    Gone {
+        /// The group's directory.
+        dir: PathBuf,
+    },
+
     /// The group could not be removed.
     #[error(
         "cannot remove cgroup {}: {source}; processes in it: {procs:?}",

@@ -24,11 +24,18 @@ impl Cgroup {
     ///
     /// # Errors
     /// [`Error::Timeout`] after 10 s; the group is thawed again then.
+    /// [`Error::Gone`] if its last process ended meanwhile.
     /// [`Error::NoController`] without a freezer.
     pub fn freeze(&self) -> Result<(), Error> {
         let dir = self.freezer()?;
         freezer::set(dir, true)?;
-        let frozen = self.wait_for("frozen", || freezer::is_frozen(dir));
+        let frozen = self.wait_for("frozen", || {
+            if !dir.path().exists() {
+                let dir = dir.path().to_owned();
+                return Err(Error::Gone { dir });
+            }
+            freezer::is_frozen(dir)
+        });
         if frozen.is_err() {
             // Half-frozen groups confuse everybody; go back to before.
             let _ = freezer::set(dir, false);

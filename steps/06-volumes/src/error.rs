@@ -13,6 +13,15 @@ pub enum Error {
     #[error("{0}")]
     Invalid(String),
 
+    /// Something else than `local` was asked for (404).
+    #[error(
+        "error looking up volume plugin {name}: plugin \"{name}\" not found"
+    )]
+    NoDriver {
+        /// The driver.
+        name: String,
+    },
+
     /// There is no such volume (404).
     #[error("get {name}: no such volume")]
     NotFound {

@@ -37,10 +37,7 @@ pub(crate) fn check(name: &str) -> Result<(), Error> {
 pub(crate) fn check_driver(driver: &str) -> Result<(), Error> {
     match driver {
         "" | "local" => Ok(()),
-        other => Err(Error::Invalid(format!(
-            "error looking up volume plugin {other}: plugin \"{other}\" not \
-             found"
-        ))),
+        other => Err(Error::NoDriver { name: other.to_owned() }),
     }
 }
 

@@ -123,11 +123,8 @@ impl Config {
             .iter()
             .flatten()
             .filter(|entry| !set.contains(&name(entry)));
-        // `-e NAME` without a value takes the variable away.
-        let mut env: Vec<_> =
-            mine.iter().filter(|it| it.contains('=')).cloned().collect();
-        env.extend(inherited.cloned());
-        self.env = Some(env);
+        let inherited: Vec<_> = inherited.cloned().collect();
+        self.env = Some([mine, inherited].concat());
     }
 
     fn inherit_health(&mut self, image: &ContainerConfig) {
@@ -232,11 +229,11 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_replaced_by_name_and_removed_without_a_value() {
+    fn variables_are_replaced_by_name_and_kept_without_a_value() {
         let env = list(&["PATH=/mine", "LANG"]);
         let mut config = Config { env, ..Config::default() };
         config.inherit(&image());
-        assert_eq!(config.env, list(&["PATH=/mine"]));
+        assert_eq!(config.env, list(&["PATH=/mine", "LANG"]));
     }
 
     #[test]

@@ -57,6 +57,9 @@ impl Request {
         let Value::Object(mut body) = without_nulls(body) else {
             return Err(Error::Invalid("invalid JSON: not an object".into()));
         };
+        // dockerode sends the query's parameters in the body as well.
+        body.remove("name");
+        body.remove("platform");
         let mut take = |key: &str| {
             body.remove(key).unwrap_or_else(|| Value::Object(Map::new()))
         };
@@ -216,8 +219,9 @@ impl Engine {
 
     /// Takes the name that was asked for, or finds a free one.
     fn name_for(&self, name: &str, id: &str) -> Result<String> {
+        let asked = name;
         let name = name.strip_prefix('/').unwrap_or(name);
-        if name.is_empty() {
+        if asked.is_empty() {
             for _ in 0..8 {
                 let random = id::random_name();
                 if self.containers.take_name(&random, id).is_ok() {
@@ -229,7 +233,7 @@ impl Engine {
             return Ok(random);
         }
         if !id::is_name(name) {
-            return Err(bad_name(name));
+            return Err(bad_name(asked));
         }
         self.containers.take_name(name, id)?;
         Ok(name.to_owned())

@@ -8,7 +8,8 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use namespaces::Source;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
 use rustix::io::Errno;
 use rustix::mount::{
     MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_change,
@@ -51,7 +52,9 @@ impl Engine {
             let thread = scope.spawn(|| {
                 private_mounts()?;
                 let root = self.mount_all(&record)?;
-                work(&root)
+                let worked = work(&root);
+                self.volumes.settle(&record.id, &record.own.claims)?;
+                worked
             });
             thread
                 .join()
@@ -66,24 +69,45 @@ impl Engine {
             .mount(&record.id, &own.layers)
             .map_err(Error::internal)?;
         let root = open_root(&merged)?;
-        for claim in &own.claims {
-            let source = Path::new(&claim.point.source);
-            if claim.point.source.is_empty() || !source.exists() {
-                continue;
-            }
-            let place = &claim.point.destination;
-            // A place that does not exist yet comes with the first start.
-            match resolve(&root, place, OFlags::PATH) {
-                Ok(target) => bind(source, &target)?,
-                Err(Errno::NOENT | Errno::NOTDIR) => {}
-                Err(errno) => {
-                    let text = format!("cannot find {place}: {errno}");
-                    return Err(Error::Internal(text));
-                }
-            }
+        // As for a start: a new volume gets the image's files before others.
+        let mounts = self.volumes.prepare(&record.id, &own.claims, &merged)?;
+        for mount in mounts {
+            // Memory has nothing in it while nothing runs.
+            let Source::Bind { path, .. } = &mount.source else { continue };
+            let target = place(&root, &mount.target, path.is_dir());
+            let target = target.map_err(|errno| {
+                let place = mount.target.display();
+                Error::Internal(format!("cannot mount at {place}: {errno}"))
+            })?;
+            bind(path, &target)?;
         }
         Ok(root)
     }
+}
+
+/// Opens the place of a mount inside `root`. What the image does not have is
+/// made, as a start would.
+fn place(
+    root: &OwnedFd,
+    target: &Path,
+    directory: bool,
+) -> std::result::Result<OwnedFd, Errno> {
+    let text = target.to_string_lossy();
+    let (Err(Errno::NOENT), Some(parent), Some(name)) = (
+        resolve(root, &text, OFlags::PATH),
+        target.parent(),
+        target.file_name(),
+    ) else {
+        return resolve(root, &text, OFlags::PATH);
+    };
+    let parent = place(root, parent, true)?;
+    if directory {
+        mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
+    } else {
+        let new = OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        openat(&parent, name, new, Mode::from_raw_mode(0o644))?;
+    }
+    resolve(root, &text, OFlags::PATH)
 }
 
 fn open_root(path: &Path) -> Result<OwnedFd> {

@@ -22,6 +22,9 @@ pub struct Stop {
     pub timeout: Option<i64>,
 }
 
+/// How long the news of an end may be on their way from the shim.
+const LAST_BREATH: Duration = Duration::from_secs(1);
+
 impl Engine {
     /// Asks the process to end, and ends it if it does not.
     ///
@@ -192,7 +195,16 @@ impl Engine {
         let _verb = container.begin();
         let status = container.status();
         super::state::next(&container.id, status, Step::Pause)?;
-        must_cgroup(&container)?.freeze().map_err(Error::internal)?;
+        let frozen = must_cgroup(&container)
+            .and_then(|group| group.freeze().map_err(Error::internal));
+        if let Err(error) = frozen {
+            // Its last process may have ended meanwhile, and the group with
+            // it; then that is the reason.
+            self.wait_for_end(&container, Some(LAST_BREATH));
+            let status = container.status();
+            super::state::next(&container.id, status, Step::Pause)?;
+            return Err(error);
+        }
         container.advance(Step::Pause, |_| ())?;
         self.tell(&container, "pause", Attributes::new());
         Ok(())

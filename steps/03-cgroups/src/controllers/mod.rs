@@ -90,6 +90,12 @@ impl<'a> Dir<'a> {
             Version::V2 => Self::V2(dir),
         }
     }
+
+    pub(crate) fn path(self) -> &'a Path {
+        match self {
+            Self::V1(dir) | Self::V2(dir) => dir,
+        }
+    }
 }
 
 /// What each controller can do.
