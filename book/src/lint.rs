@@ -20,18 +20,42 @@ pub(crate) fn chapters(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Refuses pasted Rust, empty blocks, blocks without a language and pictures
-/// without a text for those who cannot see them.
-pub(crate) fn check_text(dir: &Path) -> Result<()> {
+/// Refuses pasted Rust, empty blocks, blocks without a language, pictures
+/// without a text for those who cannot see them, and names of files that the
+/// workspace at `root` does not have.
+pub(crate) fn check_text(root: &Path) -> Result<()> {
     let mut faults = Vec::new();
-    for file in chapters(dir)? {
+    for file in chapters(&root.join("book/text"))? {
         let text = fs::read_to_string(&file)?;
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        for fault in text_faults(&text) {
+        let mut found = text_faults(&text);
+        found.extend(missing_files(&text, root));
+        for fault in found {
             faults.push(format!("{name}: {fault}"));
         }
     }
     fail_on(faults)
+}
+
+/// Files of the workspace that the text names in passing, as
+/// `final/src/shim/`, and that are not there.
+fn missing_files(text: &str, root: &Path) -> Vec<String> {
+    // Not `images/`: the engine's data root has a directory of that name.
+    const OURS: [&str; 6] =
+        ["steps/", "final/", "book/", "benches/", "scripts/", ".ci/"];
+    let is_path = |code: &str| {
+        OURS.iter().any(|dir| code.starts_with(dir))
+            && !code.contains(|c: char| c.is_whitespace() || "*…<".contains(c))
+    };
+    let mut faults = Vec::new();
+    for (event, at) in Parser::new(text).into_offset_iter() {
+        let Event::Code(code) = event else { continue };
+        if is_path(&code) && !root.join(code.as_ref()).exists() {
+            let line = text[..at.start].lines().count().max(1);
+            faults.push(format!("line {line}: there is no `{code}`"));
+        }
+    }
+    faults
 }
 
 fn text_faults(text: &str) -> Vec<String> {
@@ -175,6 +199,15 @@ mod tests {
                     ```\nx\n```\n\n![](x.svg)\n";
         let faults = text_faults(text);
         assert_eq!(faults.len(), 4, "{faults:?}");
+    }
+
+    #[test]
+    fn a_file_that_the_workspace_does_not_have_is_a_fault() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("final/src")).unwrap();
+        let text = "`final/src` and `final/lib`, `final/*.rs`, `cat final/x`";
+        let faults = missing_files(text, root.path());
+        assert_eq!(faults, ["line 1: there is no `final/lib`"]);
     }
 
     #[test]

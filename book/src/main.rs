@@ -12,6 +12,7 @@ mod doctor;
 mod lint;
 mod pack;
 mod pictures;
+mod prices;
 mod render;
 mod serve;
 mod transcript;
@@ -70,6 +71,8 @@ enum Verb {
         #[arg(long)]
         bless: bool,
     },
+    /// Take what `cargo bench -p benches` measured last into the book
+    Prices,
     /// Run every console block and compare what it prints with the text
     Transcripts {
         /// Only chapters whose file name contains this
@@ -94,6 +97,11 @@ fn main() -> Result<()> {
         Some(Verb::Doctor { facts }) => doctor::run(facts),
         Some(Verb::Pack { dir, images }) => pack::pack(&root, &dir, &images),
         Some(Verb::Pictures { bless }) => pictures::check(&root, bless),
+        Some(Verb::Prices) => {
+            let count = prices::record(&root)?;
+            println!("book/data/prices.json: {count} medians");
+            Ok(())
+        }
         Some(Verb::Transcripts { chapter, bless }) => {
             transcript::run_all(&root, chapter.as_deref(), bless)
         }

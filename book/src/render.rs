@@ -12,8 +12,7 @@ use crate::weave::Weave;
 /// Builds the book below `root/target/book` and returns how many pages it
 /// has. Fails on anything that [`crate::lint`] objects to.
 pub(crate) fn build(root: &Path) -> Result<usize> {
-    let text = root.join("book/text");
-    lint::check_text(&text)?;
+    lint::check_text(root)?;
     let mut book =
         MDBook::load(root.join("book")).context("load book/book.toml")?;
     book.with_preprocessor(Weave::new(root));

@@ -96,7 +96,7 @@ fn fetch_images(root: &Path) -> Result<()> {
     // This daemon works in the machine's own network. One that is told to
     // end takes its bridge and its firewall with it; one that dies with the
     // sandbox leaves them to the next.
-    let script = "skiff daemon 2>/dev/null & daemon=$!\n\
+    let script = "skiff daemon & daemon=$!\n\
                   until [ -S /run/skiff.sock ]; do\n\
                   kill -0 $daemon || exit; sleep 0.1; done\n\
                   for i in busybox debian nginx; do\n\
