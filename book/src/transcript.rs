@@ -24,10 +24,12 @@ export PATH="$PWD/target/debug:$PATH" CARGO_NET_OFFLINE=true
 export CARGO_TERM_COLOR=never CARGO_TERM_QUIET=true
 "#;
 
-/// Run after a chapter's own commands: containers go, images stay.
+/// Run after a chapter's own commands: containers and volumes go, images
+/// stay.
 const AFTER: &str = r#"
 if [ -S /run/skiff.sock ]; then
   skiff rm -f -v $(skiff ps -aq) >/dev/null 2>&1
+  skiff volume prune -af >/dev/null
 fi
 true
 "#;
