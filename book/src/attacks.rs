@@ -223,6 +223,24 @@ pub(crate) fn run(root: &Path, only: Option<&str>) -> Result<()> {
     }
 }
 
+/// All abuses and whom they hurt, in Markdown, for `{{#attacks}}`.
+pub(crate) fn table() -> String {
+    let mut table = String::from(
+        "| abuse | name | does harm against | is kept off by |\n\
+         |---|---|---|---|\n",
+    );
+    for it in &ATTACKS {
+        let (before, after) = (it.before.stage, it.after.stage);
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            table,
+            "| {} | `{}` | {before} | {after} |",
+            it.story, it.name
+        );
+    }
+    table
+}
+
 fn build_stages(root: &Path, attacks: &[&Attack]) -> Result<()> {
     let stages: BTreeSet<&str> = attacks
         .iter()

@@ -1,6 +1,6 @@
 //! Weaving: putting compiled code into the text.
 //!
-//! Four directives stand alone on a line of a chapter:
+//! Five directives stand alone on a line of a chapter:
 //!
 //! * `{{#listing steps/02-namespaces/src/lib.rs:clone}}` becomes the part of
 //!   that file named `clone` (see [`crate::anchors`]), captioned with the
@@ -8,6 +8,8 @@
 //! * `{{#difference 01 02}}` becomes the difference between two stages'
 //!   `main.rs`, which is the chapter in a nutshell.
 //! * `{{#picture namespaces}}` becomes a drawing (see [`crate::pictures`]).
+//! * `{{#attacks}}` becomes the table of all abuses (see
+//!   [`crate::attacks`]).
 //! * `{{#prices start}}` becomes a table of what the benches of that group
 //!   cost (see [`crate::prices`]).
 
@@ -21,7 +23,7 @@ use mdbook_preprocessor::book::{Book, BookItem};
 use mdbook_preprocessor::{Preprocessor, PreprocessorContext};
 use similar::TextDiff;
 
-use crate::{anchors, pictures, prices};
+use crate::{anchors, attacks, pictures, prices};
 
 /// The mdBook preprocessor that expands the directives and fails if an
 /// anchor of the sources or a picture is shown nowhere.
@@ -63,10 +65,12 @@ impl Weave {
             ["listing", place] => self.listing(place),
             ["difference", before, after] => self.difference(before, after),
             ["picture", name] => self.picture(name),
+            ["attacks"] => Ok(attacks::table()),
             ["prices", group] => prices::table(&self.root, group),
             _ => bail!(
                 "unknown directive; there are `listing FILE:ANCHOR`, \
-                 `difference NN NN`, `picture NAME` and `prices GROUP`"
+                 `difference NN NN`, `picture NAME`, `attacks` and `prices \
+                 GROUP`"
             ),
         }
     }
