@@ -24,6 +24,7 @@ impl RunStep for Bare {
         rootfs: &Path,
         step: &RunRequest,
         output: &mut dyn FnMut(Stream, &[u8]),
+        _: &(dyn Fn() -> bool + Sync),
     ) -> layers::Result<i32> {
         let mut sandbox = Sandbox::new(rootfs);
         step.mounts.iter().for_each(|lent| sandbox.mount(mount(lent)));
@@ -88,7 +89,7 @@ fn say(
     };
     let mut said = Vec::new();
     let mut keep = |_, bytes: &[u8]| said.extend_from_slice(bytes);
-    Bare.run(&rootfs, &step, &mut keep).unwrap();
+    Bare.run(&rootfs, &step, &mut keep, &|| false).unwrap();
     snapshots.remove("look").unwrap();
     String::from_utf8_lossy(&said).into_owned()
 }

@@ -81,7 +81,8 @@ impl Engine {
         // The merged view has neither whiteouts nor marks in it, so what
         // packs an upper directory packs the whole.
         let mut pack = || {
-            layers::diff::write_upper(&root, None, out).map_err(Error::internal)
+            let written = layers::diff::write_upper(&root, None, out);
+            written.map(drop).map_err(Error::internal)
         };
         if container.status().has_process() {
             // Not held up, not even for a long export.

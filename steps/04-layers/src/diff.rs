@@ -68,15 +68,17 @@ pub(crate) fn at(
 /// `.wh.NAME` and `.wh..wh..opq` for them.
 ///
 /// `clamp` is the latest time, in seconds since 1970, that an entry may
-/// carry (`SOURCE_DATE_EPOCH`).
+/// carry (`SOURCE_DATE_EPOCH`). Returns the bytes in the regular files.
 pub fn write_upper(
     upper: &Path,
     clamp: Option<u64>,
     out: &mut dyn Write,
-) -> Result<()> {
+) -> Result<u64> {
     let mut layer = LayerWriter::new(out, clamp);
     layer.tree(upper, Path::new(""))?;
-    layer.finish()
+    let size = layer.size;
+    layer.finish()?;
+    Ok(size)
 }
 
 /// Compares a copied tree with the layers it came from (bottom first).
@@ -191,12 +193,15 @@ pub(crate) struct LayerWriter<'a> {
     clamp: Option<u64>,
     /// Where each file with several names was written first.
     links: HashMap<(u64, u64), PathBuf>,
+    /// Bytes in regular files so far.
+    size: u64,
 }
 
 impl<'a> LayerWriter<'a> {
     /// Nothing is written yet.
     pub(crate) fn new(out: &'a mut dyn Write, clamp: Option<u64>) -> Self {
-        Self { tar: Builder::new(out), clamp, links: HashMap::new() }
+        let (tar, links) = (Builder::new(out), HashMap::new());
+        Self { tar, clamp, links, size: 0 }
     }
 
     /// Two blocks of zeros end a tar.
@@ -297,6 +302,7 @@ impl<'a> LayerWriter<'a> {
         if kind.is_file() {
             header.set_entry_type(EntryType::Regular);
             header.set_size(meta.size());
+            self.size += meta.size();
             // A file that grows meanwhile must not spill into the next
             // header; one that shrinks is an error in `append_data`.
             let data = io::Read::take(File::open(source)?, meta.size());

@@ -108,6 +108,13 @@ pub trait Snapshots: Send + Sync {
     /// same bytes.
     fn diff(&self, id: &str, out: &mut dyn Write) -> Result<()>;
 
+    /// Ends the root file system and gives away the directory with nothing
+    /// but the changes, in overlayfs's form: it can become a layer without
+    /// being copied. `None` where there is no such directory.
+    fn take(&self, _id: &str) -> Result<Option<PathBuf>> {
+        Ok(None)
+    }
+
     /// Takes the root file system away but keeps what was written; `prepare`
     /// brings it back. Nothing to do is no error.
     fn unmount(&self, id: &str) -> Result<()>;
@@ -181,12 +188,14 @@ pub enum MountSource {
 /// teach (namespaces, cgroups) comes in here.
 pub trait RunStep: Send + Sync {
     /// Runs it to the end, hands its output over as it comes and returns the
-    /// exit code.
+    /// exit code. `stop` is asked from time to time: when it says yes, nobody
+    /// needs the result any more, and the command is killed.
     fn run(
         &self,
         rootfs: &Path,
         step: &RunRequest,
         output: &mut dyn FnMut(Stream, &[u8]),
+        stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<i32>;
 }
 

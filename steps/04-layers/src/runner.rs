@@ -11,12 +11,16 @@ use std::thread;
 use namespaces::{
     CgroupEntry, Mount, Namespace, Process, Sandbox, Source, Stdio, User,
 };
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::error::io_at;
 use crate::{
     Error, MountSource, Result, RunMount, RunRequest, RunStep, Stream,
 };
+
+/// How often a silent command is interrupted by the question whether anybody
+/// still needs its result.
+const LOOK_UP: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
 
 /// Runs a step on the host's network: packages come from there, and networks
 /// of our own only come with the finished engine.
@@ -29,6 +33,7 @@ impl RunStep for NamespaceRunner {
         rootfs: &Path,
         step: &RunRequest,
         output: &mut dyn FnMut(Stream, &[u8]),
+        stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<i32> {
         refuse(step)?;
         let (sandbox, process) = (sandbox(rootfs, step), process(step));
@@ -53,7 +58,16 @@ impl RunStep for NamespaceRunner {
         created.start().map_err(outside)?;
         let copied = thread::scope(|scope| {
             scope.spawn(|| give(feed, &step.stdin));
-            copy_output(out, err, output)
+            let mut tell = |stream, bytes: &[u8]| {
+                if stop() {
+                    // It may have ended by itself just now.
+                    let _ = created.kill(libc::SIGKILL);
+                }
+                if !bytes.is_empty() {
+                    output(stream, bytes);
+                }
+            };
+            copy_output(out, err, &mut tell)
         });
         let exit = created.wait().map_err(outside)?;
         copied.map_err(io_at("read the output of", rootfs))?;
@@ -123,9 +137,10 @@ fn outside(cause: namespaces::Error) -> Error {
     Error::Outside(Box::new(cause))
 }
 
-/// Hands over what comes out of two pipes until both have ended. One after
-/// the other would not do: a process that fills the second pipe while we
-/// wait for the first stands still for ever.
+/// Hands over what comes out of two pipes until both have ended, and an empty
+/// piece when nothing comes for a while. One after the other would not do: a
+/// process that fills the second pipe while we wait for the first stands
+/// still for ever.
 fn copy_output(
     out: PipeReader,
     err: PipeReader,
@@ -138,7 +153,7 @@ fn copy_output(
             .iter()
             .map(|(pipe, _)| PollFd::new(pipe, PollFlags::IN))
             .collect();
-        poll(&mut fds, None)?;
+        poll(&mut fds, Some(&LOOK_UP))?;
         let ready: Vec<bool> =
             fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         drop(fds);

@@ -220,7 +220,19 @@ impl OverlaySnapshots {
     pub fn pack(&self, id: &str, out: &mut dyn Write) -> Result<(), Error> {
         let stack = self.directories(id)?;
         layers::diff::write_upper(&stack.upper, None, out)
+            .map(drop)
             .map_err(|source| Error::Pack { id: id.to_owned(), source })
+    }
+
+    /// Takes the mount away and names the directory with what was written,
+    /// which the caller may move elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchLayer`], or [`Error::Unmount`] if the kernel refuses.
+    pub fn take(&self, id: &str) -> Result<PathBuf, Error> {
+        let upper = self.directories(id)?.upper;
+        self.release(id)?;
+        Ok(upper)
     }
 
     /// Takes the mount away; what was written stays. No mount is fine.

@@ -25,6 +25,10 @@ impl Snapshots for OverlaySnapshots {
         Ok(self.pack(id, out)?)
     }
 
+    fn take(&self, id: &str) -> layers::Result<Option<PathBuf>> {
+        Ok(Some(OverlaySnapshots::take(self, id)?))
+    }
+
     fn unmount(&self, id: &str) -> layers::Result<()> {
         Ok(self.release(id)?)
     }
@@ -50,6 +54,10 @@ impl Snapshots for Volatile<'_> {
 
     fn diff(&self, id: &str, out: &mut dyn Write) -> layers::Result<()> {
         self.0.diff(id, out)
+    }
+
+    fn take(&self, id: &str) -> layers::Result<Option<PathBuf>> {
+        Ok(Some(self.0.take(id)?))
     }
 
     fn unmount(&self, id: &str) -> layers::Result<()> {

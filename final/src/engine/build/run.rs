@@ -74,9 +74,10 @@ impl RunStep for Runner<'_> {
         rootfs: &Path,
         step: &RunRequest,
         output: &mut dyn FnMut(Stream, &[u8]),
+        stop: &(dyn Fn() -> bool + Sync),
     ) -> layers::Result<i32> {
         let room = Room::make(self.engine, &step.id).map_err(boxed)?;
-        let code = self.run_in(&room, rootfs, step, output);
+        let code = self.run_in(&room, rootfs, step, output, stop);
         // The first error tells the story; the way back does what it can.
         let left = room.leave();
         let code = code.map_err(boxed)?;
@@ -92,6 +93,7 @@ impl Runner<'_> {
         rootfs: &Path,
         step: &RunRequest,
         output: &mut dyn FnMut(Stream, &[u8]),
+        stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<i32> {
         let net = self.network(room, step)?;
         let world = self.world(room, rootfs, step, net);
@@ -104,7 +106,8 @@ impl Runner<'_> {
             Attach { stdin: spec.open_stdin, stdout: true, stderr: true };
         let stream = client.attach(streams).map_err(Error::internal)?;
         client.start().map_err(Error::internal)?;
-        let talked = talk(stream, &step.stdin, output, self.gone);
+        let needless = || (self.gone)() || stop();
+        let talked = talk(stream, &step.stdin, output, &needless);
         if talked.is_err() {
             // Nobody listens, so the command has no purpose any more.
             client.kill(libc::SIGKILL).map_err(Error::internal)?;
@@ -252,7 +255,7 @@ fn talk(
     stream: UnixStream,
     stdin: &[u8],
     output: &mut dyn FnMut(Stream, &[u8]),
-    gone: &dyn Fn() -> bool,
+    needless: &dyn Fn() -> bool,
 ) -> io::Result<()> {
     let mut input = stream.try_clone()?;
     stream.set_read_timeout(Some(LOOK_UP))?;
@@ -263,7 +266,7 @@ fn talk(
             let _ = input.write_all(stdin);
             let _ = input.shutdown(Shutdown::Write);
         });
-        let heard = hear(&stream, output, gone);
+        let heard = hear(&stream, output, needless);
         if heard.is_err() {
             // Wakes the writer, which may wait for a reader for ever.
             stream.shutdown(Shutdown::Both)?;
@@ -275,7 +278,7 @@ fn talk(
 fn hear(
     mut stream: &UnixStream,
     output: &mut dyn FnMut(Stream, &[u8]),
-    gone: &dyn Fn() -> bool,
+    needless: &dyn Fn() -> bool,
 ) -> io::Result<()> {
     let mut frames = frames::Decoder::default();
     let mut buffer = [0; 32 * 1024];
@@ -286,8 +289,9 @@ fn hear(
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
             Err(error) => return Err(error),
         };
-        if gone() {
-            return Err(io::Error::other("the client has gone away"));
+        if needless() {
+            let text = "nobody needs the result any more";
+            return Err(io::Error::other(text));
         }
         frames.push(&buffer[..length]);
         while let Some((from, bytes)) =

@@ -11,7 +11,7 @@ use super::mounted::Mounted;
 use super::options::BuildError;
 use super::rootpath::resolve;
 use super::scope::Scope;
-use super::session::{Session, State, say};
+use super::stage::{StageBuild, State, say};
 use super::tree::{Found, Print, Tree};
 use super::users;
 use crate::DiffId;
@@ -56,7 +56,7 @@ struct Job<'a> {
     scratch: tempfile::TempDir,
 }
 
-impl<'a> Session<'a> {
+impl<'a> StageBuild<'_, 'a> {
     /// Sources first, for their fingerprint decides whether anything has to be
     /// done at all; the file system of the stage is mounted only if it has.
     pub(super) fn copy_step(
@@ -94,8 +94,9 @@ impl<'a> Session<'a> {
         failed: &dyn Fn(String) -> BuildError,
     ) -> Result<Job<'j>> {
         let say = |text: &str| say(&state.scope, text, instruction);
-        let scratch = tempfile::tempdir_in(self.builder.store.scratch())
-            .map_err(|error| failed(error.to_string()))?;
+        let scratch =
+            tempfile::tempdir_in(self.session.builder.store.scratch())
+                .map_err(|error| failed(error.to_string()))?;
         let base = &state.image.config.working_dir;
         let chmod = copy.chmod.as_deref().map(say).transpose()?;
         let mut job = Job {
@@ -115,7 +116,7 @@ impl<'a> Session<'a> {
         match &copy.from {
             _ if paths.is_empty() => {}
             None => {
-                let tree = self.context.clone();
+                let tree = self.session.context.clone();
                 job.take(tree, &paths).map_err(failed)?;
             }
             Some(name) => {
@@ -137,7 +138,7 @@ impl<'a> Session<'a> {
     ) -> Result<()> {
         let what = format!("{layers:?} {paths:?}");
         job.other = Some((layers, paths));
-        if let Some(known) = self.cache.prints(&what) {
+        if let Some(known) = self.session.cache.prints(&what) {
             job.summary.add(known);
             return Ok(());
         }
@@ -145,7 +146,7 @@ impl<'a> Session<'a> {
         std::mem::swap(&mut group, &mut job.summary);
         let mounted = self.mount_other(job, failed)?;
         std::mem::swap(&mut group, &mut job.summary);
-        self.cache.put_prints(&what, &group)?;
+        self.session.cache.put_prints(&what, &group)?;
         job.summary.add(group);
         // Found again, in a new mount, if the step is carried out.
         job.groups.pop();

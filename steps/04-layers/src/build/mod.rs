@@ -1,18 +1,18 @@
 //! Building images: a Dockerfile, step by step, each step's result kept.
 //!
 //! **An instruction is a function from an image to an image.** Most only
-//! edit the config ([`metadata`]); RUN and COPY change files, and what they
+//! edit the config (`metadata`); RUN and COPY change files, and what they
 //! changed becomes one more layer. Because a function of the same inputs has
 //! the same result, a step that was carried out before need not be carried
 //! out again: that is the whole layer cache, and `cache.rs` is mostly about
 //! what counts as an input.
 //!
 //! ```text
-//! text ─▶ dockerfile ─▶ plan ─▶ session ─┬▶ metadata      edits the config
-//!         stages of     which   the loop │
-//!         instructions  stages           ├▶ copy_step ─▶ copying ─┐
-//!                                        └▶ run_step  ─▶ RunStep ─┤
-//!                          cache ◀───────── layer ◀── Snapshots::diff
+//! text ─▶ dockerfile ─▶ plan ─▶ session ─▶ stage ─┬▶ metadata    edits
+//!         stages of     which   a thread   the    │              the config
+//!         instructions  stages  per stage  loop   ├▶ copy_step ─▶ copying ─┐
+//!                                                 └▶ run_step  ─▶ RunStep ─┤
+//!                          cache ◀──────────── layer ◀── Snapshots ◀───────┘
 //! ```
 //!
 //! The builder knows neither namespaces nor overlay mounts: how a command is
@@ -20,6 +20,7 @@
 //! traits [`RunStep`] and [`Snapshots`]).
 
 mod add;
+mod board;
 mod cache;
 mod copy_step;
 mod copying;
@@ -30,12 +31,14 @@ pub mod ignore;
 mod metadata;
 mod mounted;
 mod options;
+mod output;
 mod plan;
 mod rootpath;
 mod run_mounts;
 mod run_step;
 mod scope;
 mod session;
+mod stage;
 mod step;
 mod tree;
 mod users;

@@ -97,6 +97,9 @@ pub enum BuildError {
         /// The instruction's line.
         excerpt: Excerpt,
     },
+    /// Another stage has failed, and this one was given up for it.
+    #[error("stopped because another stage has failed")]
+    Stopped,
     /// A flag that this builder does not have.
     #[error("{flag} is not supported: {reason}")]
     Refused {

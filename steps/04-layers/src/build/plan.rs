@@ -34,7 +34,7 @@ pub(super) enum Origin {
 pub(super) struct Plan {
     /// Base and platform of every stage, in the file's order.
     pub(super) bases: Vec<(Base, Option<String>)>,
-    /// The stages to build, in an order that works; the target is last.
+    /// The stages to build, in the file's order; the target is last.
     pub(super) order: Vec<usize>,
     /// How many instructions that is.
     pub(super) steps: usize,
@@ -69,9 +69,27 @@ impl Plan {
         };
         let mut order = Vec::new();
         visit(target, file, &bases, &mut order)?;
+        order.sort_unstable();
         let length = |index: &usize| file.stages[*index].body.len() + 1;
         let steps = order.iter().map(length).sum();
         Ok(Self { bases, order, steps })
+    }
+
+    /// The stage that becomes the image. Stages need earlier ones only, so
+    /// it is the last.
+    pub(super) fn target(&self) -> usize {
+        self.order.last().copied().unwrap_or_default()
+    }
+
+    /// How many instructions come before the stage at this place in the
+    /// order.
+    pub(super) fn steps_before(
+        &self,
+        place: usize,
+        file: &Dockerfile,
+    ) -> usize {
+        let stages = self.order[..place].iter();
+        stages.map(|index| file.stages[*index].body.len() + 1).sum()
     }
 }
 

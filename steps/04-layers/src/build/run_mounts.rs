@@ -5,7 +5,7 @@ use super::dockerfile::{Instruction, MountKind, RunMount as Asked};
 use super::ignore::Ignore;
 use super::mounted::Mounted;
 use super::options::BuildError;
-use super::session::Session;
+use super::stage::StageBuild;
 use super::tree::{Found, Print, Tree};
 use crate::error::io_at;
 use crate::{MountSource, RunMount};
@@ -37,7 +37,7 @@ pub(super) struct MountInputs {
     pub(super) files: Vec<Print>,
 }
 
-impl<'a> Session<'a> {
+impl<'a> StageBuild<'_, 'a> {
     /// A bind mount's content decides about the result, a cache's and a
     /// secret's must not.
     pub(super) fn mount_inputs(
@@ -55,8 +55,9 @@ impl<'a> Session<'a> {
                 }
                 MountKind::Bind { from: None, source, .. } => {
                     let fail = |m| BuildError::step(m, &at.excerpt);
-                    let found = self.context.find(source).map_err(fail)?;
-                    let prints = self.context.prints(&found);
+                    let found =
+                        self.session.context.find(source).map_err(fail)?;
+                    let prints = self.session.context.prints(&found);
                     inputs
                         .files
                         .extend(prints.map_err(|e| fail(e.to_string()))?);
@@ -133,10 +134,10 @@ impl<'a> Session<'a> {
     ) -> Result<PathBuf> {
         let fail = |message| BuildError::step(message, &at.excerpt);
         let Some(name) = from else {
-            let found = self.context.find(source).map_err(fail)?;
+            let found = self.session.context.find(source).map_err(fail)?;
             let path = found[0].path.clone();
             // Ignored files must not be seen; a mount cannot hide them.
-            return match self.context.ignore.is_empty() {
+            return match self.session.context.ignore.is_empty() {
                 true => Ok(path),
                 false => self.copy_of(lent, &path, false),
             };
@@ -158,7 +159,7 @@ impl<'a> Session<'a> {
         path: &Path,
         owners: bool,
     ) -> Result<PathBuf> {
-        let room = self.room(lent, self.builder.store.scratch())?;
+        let room = self.room(lent, self.session.builder.store.scratch())?;
         let to = room.join("copy");
         self.copy_into(path, &to, owners)?;
         Ok(to)
@@ -167,9 +168,9 @@ impl<'a> Session<'a> {
     /// Copies with the rules of the tree that `path` is in: the context has
     /// its ignored files, a stage has owners.
     fn copy_into(&self, path: &Path, to: &Path, owners: bool) -> Result<()> {
-        let context = path.starts_with(&self.context.root);
+        let context = path.starts_with(&self.session.context.root);
         let tree = match context {
-            true => self.context.clone(),
+            true => self.session.context.clone(),
             false => Tree {
                 root: path.to_owned(),
                 ignore: Ignore::default(),
@@ -208,7 +209,7 @@ impl<'a> Session<'a> {
         else {
             unreachable!()
         };
-        let mut path = self.cache.mount(id);
+        let mut path = self.session.cache.mount(id);
         let lock = path.with_extension("lock");
         let file = File::create(&lock).map_err(io_at("make", &lock))?;
         let free = match sharing.as_str() {
@@ -218,7 +219,7 @@ impl<'a> Session<'a> {
         };
         if !free {
             // Private and in use: this build gets one that nobody keeps.
-            let scratch = self.builder.store.scratch();
+            let scratch = self.session.builder.store.scratch();
             path = self.room(lent, scratch)?.join("cache");
         }
         lent.locks.push(file);
@@ -251,7 +252,7 @@ impl<'a> Session<'a> {
         else {
             unreachable!()
         };
-        let Some(content) = self.options.secrets.get(id) else {
+        let Some(content) = self.session.options.secrets.get(id) else {
             let message = format!(
                 "secret {id}: not found; give it to the build with --secret \
                  id={id},src=FILE"
@@ -282,7 +283,7 @@ impl<'a> Session<'a> {
         let shm = Path::new("/dev/shm");
         match shm.is_dir() {
             true => shm,
-            false => self.builder.store.scratch(),
+            false => self.session.builder.store.scratch(),
         }
     }
 
@@ -295,7 +296,7 @@ impl<'a> Session<'a> {
         required: bool,
         at: &Instruction,
     ) -> Result<()> {
-        let Some(socket) = self.options.ssh.get(id) else {
+        let Some(socket) = self.session.options.ssh.get(id) else {
             let message = format!(
                 "no ssh agent {id:?} was given to the build; use --ssh {id}"
             );

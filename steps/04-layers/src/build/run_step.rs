@@ -7,7 +7,7 @@ use super::metadata::{self, command_line, set_env};
 use super::options::{BuildError, BuildEvent};
 use super::rootpath::resolve;
 use super::run_mounts::Lent;
-use super::session::{Session, State, env, say};
+use super::stage::{StageBuild, State, env, say};
 use crate::error::io_at;
 use crate::{Layer, RunRequest};
 use rustix::fs::{AtFlags, CWD, Timestamps};
@@ -22,7 +22,7 @@ type Result<T> = std::result::Result<T, BuildError>;
 const MOUNT_POINTS: [&str; 3] =
     ["/etc/resolv.conf", "/etc/hosts", "/etc/hostname"];
 
-impl<'a> Session<'a> {
+impl<'a> StageBuild<'_, 'a> {
     /// What decides about the result: the command, the ARGs it sees, the
     /// flags, and the files lent to it. The environment is in the parent's key
     /// already. The network is not: what a RUN downloads is assumed to be the
@@ -88,12 +88,19 @@ impl<'a> Session<'a> {
         Ok(layer)
     }
 
-    fn spawn(&mut self, rootfs: &Path, request: &RunRequest) -> Result<i32> {
-        let events = &mut self.events;
+    fn spawn(&self, rootfs: &Path, request: &RunRequest) -> Result<i32> {
         let mut tell = |stream, bytes: &[u8]| {
-            events(BuildEvent::Output(stream, bytes.to_vec()));
+            self.tell(BuildEvent::Output(stream, bytes.to_vec()));
         };
-        Ok(self.builder.runner.run(rootfs, request, &mut tell)?)
+        let session = self.session;
+        let stop = || session.board.stopped();
+        let runner = session.builder.runner;
+        let ended = runner.run(rootfs, request, &mut tell, &stop);
+        match ended {
+            // Its own failure would hide the one that it was ended for.
+            Err(_) if stop() => Err(BuildError::Stopped),
+            ended => Ok(ended?),
+        }
     }
 
     /// An ENV hides an ARG of the same name, and both hide a proxy that was
@@ -106,13 +113,14 @@ impl<'a> Session<'a> {
     ) -> RunRequest {
         let config = &state.image.config;
         let id = cli_api::id::hex64();
-        let mut vars = self.args.proxies();
+        let mut vars = self.session.args.proxies();
         set_env(&mut vars, "HOSTNAME", cli_api::id::short(&id));
         for line in state.scope.run_args().iter().chain(env(&state.image)) {
             let (name, value) = line.split_once('=').unwrap_or((line, ""));
             set_env(&mut vars, name, value);
         }
-        let network = run.network.clone().or(self.options.network.clone());
+        let network =
+            run.network.clone().or(self.session.options.network.clone());
         RunRequest {
             id,
             argv,
@@ -126,7 +134,7 @@ impl<'a> Session<'a> {
             mounts: Vec::new(),
             stdin: Vec::new(),
             privileged: run.security.as_deref() == Some("insecure"),
-            extra_hosts: self.options.add_hosts.clone(),
+            extra_hosts: self.session.options.add_hosts.clone(),
         }
     }
 
@@ -138,7 +146,7 @@ impl<'a> Session<'a> {
         doc: &Heredoc,
     ) -> Result<(tempfile::TempDir, String)> {
         use std::os::unix::fs::PermissionsExt;
-        let scratch = self.builder.store.scratch();
+        let scratch = self.session.builder.store.scratch();
         let room = tempfile::tempdir_in(scratch)
             .map_err(io_at("make a directory in", scratch))?;
         let path = room.path().join("script");

@@ -7,6 +7,7 @@
 //!   the proxies are declared everywhere, and are kept out of the cache key.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Declared without being declared. They never decide about a cache hit: who
 /// builds at home and at work would rebuild everything twice a day.
@@ -77,22 +78,23 @@ impl Scope {
 }
 
 /// The values that the caller gave, and which of them were used.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct BuildArgs {
     given: BTreeMap<String, String>,
-    used: BTreeSet<String>,
+    /// Stages that run side by side note what they use.
+    used: Mutex<BTreeSet<String>>,
 }
 
 impl BuildArgs {
     /// Nothing has been used yet.
     pub(super) fn new(given: &BTreeMap<String, String>) -> Self {
-        Self { given: given.clone(), used: BTreeSet::new() }
+        Self { given: given.clone(), used: Mutex::default() }
     }
 
     /// The value for a declared name, if one was given.
-    pub(super) fn take(&mut self, name: &str) -> Option<String> {
+    pub(super) fn take(&self, name: &str) -> Option<String> {
         let value = self.given.get(name)?;
-        self.used.insert(name.to_owned());
+        self.used().insert(name.to_owned());
         Some(value.clone())
     }
 
@@ -106,10 +108,15 @@ impl BuildArgs {
 
     /// What was given and never declared, for Docker's warning.
     pub(super) fn unused(&self) -> Vec<String> {
+        let used = self.used();
         let idle = |name: &&String| {
-            !self.used.contains(*name) && !PROXIES.contains(&name.as_str())
+            !used.contains(*name) && !PROXIES.contains(&name.as_str())
         };
         self.given.keys().filter(idle).cloned().collect()
+    }
+
+    fn used(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -135,7 +142,7 @@ mod tests {
     fn an_argument_that_no_line_declares_is_reported() {
         let given = [("A", "1"), ("B", "2"), ("no_proxy", "x")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let mut args = BuildArgs::new(&given.into());
+        let args = BuildArgs::new(&given.into());
         assert_eq!(args.take("A").as_deref(), Some("1"));
         assert_eq!(args.unused(), ["B"]);
         assert_eq!(args.proxies(), ["no_proxy=x"]);

@@ -3,12 +3,12 @@
 use super::cache::{CachedLayer, Inputs, Record};
 use super::dockerfile::Instruction;
 use super::options::{BuildError, BuildEvent, CacheReport};
-use super::session::{Session, State};
+use super::stage::{StageBuild, State};
 use crate::{DiffId, History, ImageConfig, Layer};
 
 type Result<T> = std::result::Result<T, BuildError>;
 
-impl Session<'_> {
+impl StageBuild<'_, '_> {
     /// Looks the step up in the cache, or carries it out, and extends the
     /// state by its result.
     pub(super) fn step_through(
@@ -20,11 +20,15 @@ impl Session<'_> {
         work: impl FnOnce(&mut Self, &State) -> Result<Option<Layer>>,
     ) -> Result<()> {
         let mut inputs = inputs;
-        if let Some(epoch) = self.options.source_date_epoch {
+        if let Some(epoch) = self.session.options.source_date_epoch {
             // Layers made for another epoch have other times in them.
             inputs.args.insert("SOURCE_DATE_EPOCH".into(), epoch.to_string());
         }
         let key = inputs.key();
+        let _claim = match self.session.options.no_cache {
+            true => None,
+            false => Some(self.session.board.claim(&key)),
+        };
         let (record, reason) =
             self.look_up(state, &key, &inputs, created_by)?;
         let hit = record.is_some();
@@ -39,10 +43,10 @@ impl Session<'_> {
                 let layer = work(self, state)?;
                 let record = Record {
                     instruction: instruction.text.clone(),
-                    created: self.now(),
+                    created: self.session.now(),
                     layer: layer.as_ref().map(CachedLayer::from),
                 };
-                self.cache.put(&key, &record)?;
+                self.session.cache.put(&key, &record)?;
                 record
             }
         };
@@ -60,13 +64,13 @@ impl Session<'_> {
         inputs: &Inputs,
         created_by: &str,
     ) -> Result<(Option<Record>, String)> {
-        if self.options.no_cache {
+        if self.session.options.no_cache {
             return Ok((None, "the cache is off (--no-cache)".into()));
         }
-        let known = self.cache.get(key);
+        let known = self.session.cache.get(key);
         let known = known.or_else(|| self.images_as_cache(state, created_by));
         Ok(match known {
-            None => (None, inputs.reason(self.last.get(&self.place()))),
+            None => (None, inputs.reason(self.session.last.get(&self.place()))),
             Some(record) => match &record.layer {
                 Some(layer) if !self.has(&Layer::from(layer).diff_id)? => {
                     (None, "its layer was removed from the store".into())
@@ -78,8 +82,8 @@ impl Session<'_> {
 
     /// Pinned first and looked for then, or it could go in between.
     fn has(&self, layer: &DiffId) -> Result<bool> {
-        self.lease.pin(&layer.0)?;
-        Ok(self.builder.store.has_layer(layer))
+        self.session.lease.pin(&layer.0)?;
+        Ok(self.session.builder.store.has_layer(layer))
     }
 
     /// `--cache-from`: an image whose history begins like ours and goes on
@@ -93,8 +97,8 @@ impl Session<'_> {
         let ours = &state.image;
         let said = |h: &History| h.created_by.clone();
         let mine: Vec<_> = ours.history.iter().map(said).collect();
-        self.options.cache_from.iter().find_map(|name| {
-            let image = self.builder.store.resolve(name).ok()?;
+        self.session.options.cache_from.iter().find_map(|name| {
+            let image = self.session.builder.store.resolve(name).ok()?;
             let theirs = &image.config;
             let same = theirs.history.len() > mine.len()
                 && theirs.rootfs.diff_ids.starts_with(&ours.rootfs.diff_ids)
@@ -123,11 +127,11 @@ impl Session<'_> {
     }
 
     /// For `build --explain`.
-    fn report(&mut self, at: &Instruction, hit: bool, reason: String) {
+    fn report(&self, at: &Instruction, hit: bool, reason: String) {
         let instruction = at.text.clone();
         let step = self.step;
         let report = CacheReport { step, instruction, hit, reason };
-        (self.events)(BuildEvent::Cache(report));
+        self.tell(BuildEvent::Cache(report));
     }
 }
 

@@ -87,6 +87,7 @@ impl RunStep for Host {
         rootfs: &Path,
         step: &RunRequest,
         output: &mut dyn FnMut(Stream, &[u8]),
+        _: &(dyn Fn() -> bool + Sync),
     ) -> Result<i32> {
         self.0.lock().unwrap().push(step.clone());
         let env = step.env.iter().filter_map(|line| line.split_once('='));
@@ -631,4 +632,57 @@ fn pruning_forgets_the_steps_and_spares_a_mount_in_use() {
     assert_eq!(cached_layers(&root), []);
     bench.build();
     assert!(bench.explained()[2].contains("is gone"));
+}
+
+/// Two stages that each wait for the other's file: built one after the other
+/// they would never end.
+#[test]
+fn independent_stages_run_at_the_same_time_and_are_told_in_order() {
+    let meeting = tempfile::tempdir().unwrap();
+    let at = meeting.path().display();
+    let meet = |mine: &str, other: &str| {
+        format!(
+            "RUN touch {at}/{mine}; for i in $(seq 500); do [ -e {at}/{other} \
+             ] && break; sleep 0.01; done; [ -e {at}/{other} ] && echo {mine} \
+             > {mine}\n"
+        )
+    };
+    let file = format!(
+        "FROM scratch AS a\n{}FROM scratch AS b\n{}FROM scratch\n\
+         COPY --from=b b /\nCOPY --from=a a /\n",
+        meet("a", "b"),
+        meet("b", "a")
+    );
+    let mut bench = Bench::new(&[("Dockerfile", &file)]);
+    let image = bench.build();
+    assert_eq!(bench.read(&image, "a").as_deref(), Some("a\n"));
+    assert_eq!(bench.read(&image, "b").as_deref(), Some("b\n"));
+    let steps: Vec<&str> = bench
+        .said
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("Step ")?.split(' ').next()?))
+        .collect();
+    assert_eq!(steps, ["1/7", "2/7", "3/7", "4/7", "5/7", "6/7", "7/7"]);
+}
+
+#[test]
+fn the_same_step_of_two_stages_runs_once() {
+    let file = "FROM scratch AS a\nRUN sleep 0.1; echo x > x\n\
+        FROM scratch AS b\nRUN sleep 0.1; echo x > x\n\
+        FROM a\nCOPY --from=b x y\n";
+    let mut bench = Bench::new(&[("Dockerfile", file)]);
+    bench.build();
+    assert_eq!(bench.ran(), 1);
+}
+
+#[test]
+fn a_failed_stage_is_the_error_and_the_others_stop() {
+    let file = "FROM scratch AS long\nRUN sleep 0.3\nRUN touch late\n\
+        FROM scratch AS bad\nRUN exit 3\n\
+        FROM long\nCOPY --from=bad x y\n";
+    let mut bench = Bench::new(&[("Dockerfile", file)]);
+    let error = bench.try_build().unwrap_err();
+    assert_eq!(error.code(), 3, "{error}");
+    assert!(error.to_string().contains("5 | RUN exit 3"), "{error}");
+    assert!(!bench.said.contains("RUN touch late"), "{}", bench.said);
 }
