@@ -194,7 +194,7 @@ mod tests {
             let lines = text.lines().filter(|it| it.starts_with(NOT_RUN));
             reasons.extend(lines.map(str::to_owned));
         }
-        assert!(reasons.len() <= 4, "{reasons:#?}");
+        assert!(reasons.is_empty(), "{reasons:#?}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Weaving: putting compiled code into the text.
 //!
-//! Five directives stand alone on a line of a chapter:
+//! Six directives stand alone on a line of a chapter:
 //!
 //! * `{{#listing steps/02-namespaces/src/lib.rs:clone}}` becomes the part of
 //!   that file named `clone` (see [`crate::anchors`]), captioned with the
@@ -8,6 +8,8 @@
 //! * `{{#difference 01 02}}` becomes the difference between two stages'
 //!   `main.rs`, which is the chapter in a nutshell.
 //! * `{{#picture namespaces}}` becomes a drawing (see [`crate::pictures`]).
+//! * `{{#snapshot book/src/doctor/snapshots/x.snap}}` becomes what a test
+//!   has pinned, without the snapshot's header.
 //! * `{{#attacks}}` becomes the table of all abuses (see
 //!   [`crate::attacks`]).
 //! * `{{#prices start}}` becomes a table of what the benches of that group
@@ -65,12 +67,13 @@ impl Weave {
             ["listing", place] => self.listing(place),
             ["difference", before, after] => self.difference(before, after),
             ["picture", name] => self.picture(name),
+            ["snapshot", file] => self.snapshot(file),
             ["attacks"] => Ok(attacks::table()),
             ["prices", group] => prices::table(&self.root, group),
             _ => bail!(
                 "unknown directive; there are `listing FILE:ANCHOR`, \
-                 `difference NN NN`, `picture NAME`, `attacks` and `prices \
-                 GROUP`"
+                 `difference NN NN`, `picture NAME`, `snapshot FILE`, \
+                 `attacks` and `prices GROUP`"
             ),
         }
     }
@@ -99,6 +102,16 @@ impl Weave {
              ```{language}\n{}\n```",
             code.trim_end()
         ))
+    }
+
+    fn snapshot(&self, file: &str) -> Result<String> {
+        let text = self.read(file)?;
+        // insta's header stands between two lines of three dashes.
+        let (_, body) = text
+            .strip_prefix("---\n")
+            .and_then(|it| it.split_once("\n---\n"))
+            .with_context(|| format!("{file} is no snapshot"))?;
+        Ok(format!("```text\n{}\n```", body.trim_end()))
     }
 
     fn picture(&self, name: &str) -> Result<String> {
