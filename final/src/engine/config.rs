@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::containers::bytes;
 use super::error::{Error, Result};
-use crate::network;
+use crate::network::{self, DefaultBridge};
 
 /// Where a file of settings is looked for if none is named.
 pub const CONFIG_FILE: &str = "/etc/skiff/daemon.json";
@@ -96,6 +96,21 @@ pub struct Settings {
     /// Write the daemon's PID here
     #[arg(short = 'p', long, value_name = "FILE")]
     pub pidfile: Option<PathBuf>,
+    /// Use this bridge of the host's for containers that name no network;
+    /// none: they have no network
+    #[arg(short = 'b', long, value_name = "BRIDGE")]
+    pub bridge: Option<String>,
+    /// Let the containers of the default bridge talk to each other without
+    /// a --link [default: true]
+    #[arg(
+        long, value_name = "BOOL", action = clap::ArgAction::Set,
+        num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    pub icc: Option<bool>,
+    /// Publish ports of the default bridge on this address of the host
+    /// unless -p names one [default: all]
+    #[arg(long, value_name = "IP")]
+    pub ip: Option<String>,
     /// Address and mask of the default bridge, as 172.17.0.1/16
     #[arg(long, value_name = "CIDR")]
     pub bip: Option<String>,
@@ -193,6 +208,9 @@ impl Settings {
             "offline" => self.offline.is_some(),
             "live-restore" => self.live_restore,
             "pidfile" => self.pidfile.is_some(),
+            "bridge" => self.bridge.is_some(),
+            "icc" => self.icc.is_some(),
+            "ip" => self.ip.is_some(),
             "bip" => self.bip.is_some(),
             "mtu" => self.mtu.is_some(),
             _ => false,
@@ -237,6 +255,9 @@ impl Settings {
                 .or(other.max_concurrent_downloads),
             live_restore: self.live_restore || other.live_restore,
             pidfile: self.pidfile.or(other.pidfile),
+            bridge: self.bridge.or(other.bridge),
+            icc: self.icc.or(other.icc),
+            ip: self.ip.or(other.ip),
             bip: self.bip.or(other.bip),
             mtu: self.mtu.or(other.mtu),
         }
@@ -311,9 +332,31 @@ impl Settings {
         if let Some(text) = &self.bip {
             options.bip = Some(text.parse().map_err(|_| bad("--bip", text))?);
         }
+        options.bridge = self.default_bridge()?;
+        options.icc = self.icc.unwrap_or(true);
+        if let Some(text) = &self.ip {
+            let address = text.parse().map_err(|_| bad("--ip", text))?;
+            options.host_binding = Some(address);
+        }
         options.mtu = self.mtu;
         options.rootless = !rustix::process::geteuid().is_root();
         Ok(options)
+    }
+
+    fn default_bridge(&self) -> Result<DefaultBridge> {
+        let bridge = match self.bridge.as_deref() {
+            None | Some("") => DefaultBridge::Ours,
+            Some("none") => DefaultBridge::None,
+            Some(name) => DefaultBridge::Theirs(name.to_owned()),
+        };
+        if bridge != DefaultBridge::Ours && self.bip.is_some() {
+            return Err(Error::Invalid(
+                "You specified -b & --bip, mutually exclusive options. Please \
+                 specify only one"
+                    .to_owned(),
+            ));
+        }
+        Ok(bridge)
     }
 
     /// The options of the log driver, as a map.
@@ -395,5 +438,29 @@ mod tests {
         let error =
             merged(&["--dns", "1.1.1.1"], r#"{"dns": []}"#).unwrap_err();
         assert!(error.to_string().ends_with("file: dns"), "{error}");
+    }
+
+    #[test]
+    fn the_default_bridge_is_set_by_flags_or_by_the_file() {
+        let options = |flags: &[&str], file: &str| {
+            let settings = merged(flags, file).unwrap();
+            settings.network_options(Path::new("/data"))
+        };
+        let ours = options(&[], "{}").unwrap();
+        assert_eq!((ours.bridge, ours.icc), (DefaultBridge::Ours, true));
+        let off = options(&["--icc=false", "-b", "none"], "{}").unwrap();
+        assert_eq!((off.bridge, off.icc), (DefaultBridge::None, false));
+        let on = options(&["--icc"], r#"{"bridge": "br0"}"#).unwrap();
+        let br0 = DefaultBridge::Theirs("br0".to_owned());
+        assert_eq!((on.bridge, on.icc), (br0, true));
+        let file = r#"{"icc": false, "ip": "127.0.0.1"}"#;
+        let off = options(&[], file).unwrap();
+        assert_eq!(
+            (off.icc, off.host_binding.unwrap().is_loopback()),
+            (false, true)
+        );
+        let both = options(&["-b", "br0", "--bip", "10.1.0.1/24"], "{}");
+        let error = both.unwrap_err().to_string();
+        assert!(error.contains("mutually exclusive"), "{error}");
     }
 }

@@ -37,6 +37,9 @@ impl Networks {
         if matches!(request.mode.as_str(), "" | "default") {
             request.mode = "bridge".into();
         }
+        if request.mode == "bridge" && !self.has_default() {
+            request.mode = "none".into();
+        }
         if let Some(other) = request.mode.strip_prefix("container:") {
             let other = other.to_owned();
             self.share_files(request, &other)?;
@@ -118,6 +121,7 @@ impl Networks {
         let sandbox = self.sandbox(&id)?;
         self.files.save(&sandbox)?;
         self.write_files(&sandbox)?;
+        self.update_links()?;
         self.refresh_neighbours(&sandbox);
         let endpoints = match sandbox.request.mode.as_str() {
             "none" => self.placeholder("none")?,
@@ -216,6 +220,7 @@ impl Networks {
     pub(super) fn revive(&self, id: &str) -> Result<(), Error> {
         let sandbox = self.sandbox(id)?;
         self.hold_again(&sandbox);
+        self.isolate_again(&sandbox)?;
         if self.needs_resolver(&sandbox) {
             let sockets = self.nursery.inside(id, Sockets::open_again)?;
             self.start_resolver(id, sockets)?;
@@ -241,6 +246,7 @@ impl Networks {
         let mut errors = Vec::new();
         if let Some(sandbox) = &gone {
             errors.extend(self.unpublish(sandbox).err());
+            errors.extend(self.update_links().err());
         }
         if let Some(live) = live {
             let runtime = self.runtime();
@@ -260,8 +266,8 @@ impl Networks {
     }
 
     /// Rewrites `/etc/hosts` of those that are linked to a container that
-    /// came or went.
-    fn refresh_neighbours(&self, changed: &Sandbox) {
+    /// came or went, or is found elsewhere or under another name now.
+    pub(super) fn refresh_neighbours(&self, changed: &Sandbox) {
         let id = &changed.request.id;
         let linked: Vec<Sandbox> = {
             let state = self.state();
@@ -300,7 +306,9 @@ impl Networks {
             }
             sandbox.clone()
         };
-        self.files.save(&sandbox)
+        self.files.save(&sandbox)?;
+        self.refresh_neighbours(&sandbox);
+        Ok(())
     }
 
     /// `NetworkSettings.Networks` of a connected container, by network

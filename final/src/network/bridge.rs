@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::Network;
 use super::firewall::Bridge;
+use super::links::rewrites_inside_bridges;
 
 /// Options of bridge networks that we know; others are kept and ignored,
 /// as Docker does.
@@ -81,6 +82,7 @@ impl Network {
             subnets: self.subnets().iter().map(|it| it.subnet).collect(),
             internal: self.internal,
             icc: self.icc(),
+            rewrites_inside: !self.icc() && rewrites_inside_bridges(),
             masquerade: self.flag(MASQUERADE),
         }
     }

@@ -6,14 +6,12 @@ use std::net::IpAddr;
 use cli_api::id::hex64;
 use ipnet::IpNet;
 
-use super::bridge::{
-    BRIDGE_NAME, DEFAULT_BRIDGE, HOST_BINDING, ICC, MASQUERADE, MTU, PREDEFINED,
-};
+use super::bridge::PREDEFINED;
 use super::pool::{free_subnet, local_pool6, overlap, usable};
 use super::route::Route;
 use super::state::State;
 use super::types::{ConfigFrom, Ipam, IpamConfig, Member, NetworkCreate};
-use super::{Error, Network, Networks, lock};
+use super::{Error, Network, Networks};
 
 impl Networks {
     /// Creates a bridge network, in the kernel too.
@@ -68,7 +66,7 @@ impl Networks {
     }
 
     /// Fills in subnets and gateways the user has not named.
-    fn complete_addresses(
+    pub(super) fn complete_addresses(
         &self,
         network: &mut Network,
         state: &State,
@@ -119,84 +117,6 @@ impl Networks {
         let servers = self.resolver.servers.iter();
         taken.extend(servers.map(|it| IpNet::from(*it)));
         Ok(taken)
-    }
-
-    /// The default bridge and the two names for "no network of our own".
-    pub(super) fn predefine(&self) -> Result<(), Error> {
-        let mut state = self.state();
-        let mut changed = false;
-        for (name, driver) in
-            [("bridge", "bridge"), ("host", "host"), ("none", "null")]
-        {
-            if state.networks.values().any(|it| it.name == name) {
-                continue;
-            }
-            let mut network = blank(name, driver);
-            if name == "bridge" {
-                self.complete_default(&mut network, &state)?;
-            }
-            state.networks.insert(network.id.clone(), network);
-            changed = true;
-        }
-        changed |= self.move_default(&mut state)?;
-        if changed { self.files.save_networks(&state) } else { Ok(()) }
-    }
-
-    /// The default bridge's subnet was free when it was chosen. If the host
-    /// has come to know it elsewhere meanwhile (another network, a VPN), or
-    /// `--bip` has changed, a bridge that nobody is on is given another.
-    fn move_default(&self, state: &mut State) -> Result<bool, Error> {
-        let found = state.find("bridge")?.clone();
-        let in_kernel = lock(&self.route).index(&found.bridge_name());
-        let used = state.members(&found.id).next().is_some();
-        if self.rootless() || used || in_kernel.is_some() {
-            return Ok(false);
-        }
-        let routes = Route::open()?.destinations()?;
-        let lost = found.subnet(false).is_none_or(|it| {
-            routes.iter().any(|other| overlap(other, &it.subnet))
-        });
-        let own = found.ipam.config.first().map(|it| &it.gateway);
-        let renamed = self
-            .options
-            .bip
-            .is_some_and(|it| own != Some(&it.addr().to_string()));
-        if !renamed && (!lost || self.options.bip.is_some()) {
-            return Ok(false);
-        }
-        state.networks.remove(&found.id);
-        let mut network = blank("bridge", "bridge");
-        network.id.clone_from(&found.id);
-        self.complete_default(&mut network, state)?;
-        state.networks.insert(network.id.clone(), network);
-        Ok(true)
-    }
-
-    fn complete_default(
-        &self,
-        network: &mut Network,
-        state: &State,
-    ) -> Result<(), Error> {
-        if let Some(bip) = self.options.bip {
-            network.ipam.config.push(IpamConfig {
-                subnet: bip.trunc().to_string(),
-                gateway: bip.addr().to_string(),
-                ..IpamConfig::default()
-            });
-        }
-        let mtu = self.options.mtu.unwrap_or(1500).to_string();
-        let options = [
-            (BRIDGE_NAME, self.bridge.clone()),
-            (DEFAULT_BRIDGE, "true".into()),
-            (ICC, "true".into()),
-            (MASQUERADE, "true".into()),
-            (HOST_BINDING, "0.0.0.0".into()),
-            (MTU, mtu),
-        ];
-        let options = options.into_iter();
-        network.options =
-            options.map(|(key, value)| (key.into(), value)).collect();
-        self.complete_addresses(network, state)
     }
 
     /// All networks, by name.
@@ -292,7 +212,7 @@ impl Networks {
     }
 }
 
-fn blank(name: &str, driver: &str) -> Network {
+pub(super) fn blank(name: &str, driver: &str) -> Network {
     Network {
         name: name.into(),
         id: hex64(),

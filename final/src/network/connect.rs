@@ -60,6 +60,8 @@ impl Networks {
             self.start_resolver(id, sockets)?;
         }
         self.files.save(&sandbox)?;
+        self.update_links()?;
+        self.refresh_neighbours(&sandbox);
         self.write_files(&sandbox)
     }
 
@@ -152,6 +154,8 @@ impl Networks {
         }
         let sandbox = self.sandbox(id)?;
         self.files.save(&sandbox)?;
+        self.update_links()?;
+        self.refresh_neighbours(&sandbox);
         self.write_files(&sandbox)
     }
 }

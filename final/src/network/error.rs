@@ -14,6 +14,23 @@ pub enum Error {
     /// Several networks have an ID that starts like this.
     #[error("network {0} is ambiguous: several IDs begin with it")]
     Ambiguous(String),
+    /// The host has come to know a network's subnet elsewhere.
+    #[error(
+        "network {name} cannot have its subnet {subnet}: this host has a \
+         route to {route} already, perhaps another engine's or a VPN's; see \
+         `ip route`, and make the network anew with another --subnet"
+    )]
+    SubnetTaken {
+        /// The network.
+        name: String,
+        /// Its subnet.
+        subnet: String,
+        /// Where the host's route leads.
+        route: String,
+    },
+    /// `--bridge` names a bridge that is not there.
+    #[error("bridge device with non default name {0} must be created manually")]
+    NoBridge(String),
     /// The name is taken.
     #[error("network with name {0} already exists")]
     Exists(String),
@@ -157,7 +174,8 @@ impl Error {
             | Error::AlreadyConnected { .. }
             | Error::NotConnected { .. }
             | Error::AddressInUse(_)
-            | Error::Overlap { .. } => 403,
+            | Error::Overlap { .. }
+            | Error::SubnetTaken { .. } => 403,
             _ => 500,
         }
     }

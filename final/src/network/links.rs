@@ -83,6 +83,15 @@ fn become_router6() -> Result<(), Error> {
     sysctl("ipv6/conf/all/forwarding", "1")
 }
 
+/// Whether br_netfilter hands frames to the firewall that have not left
+/// their bridge.
+pub(super) fn rewrites_inside_bridges() -> bool {
+    ["iptables", "ip6tables"].iter().any(|it| {
+        read_sysctl(&format!("bridge/bridge-nf-call-{it}")).as_deref()
+            == Some("1")
+    })
+}
+
 /// The addresses of the bridge itself.
 fn gateways(network: &Network) -> Vec<IpNet> {
     network
@@ -91,6 +100,26 @@ fn gateways(network: &Network) -> Vec<IpNet> {
         .filter(|it| network.enable_ipv6 || it.subnet.addr().is_ipv4())
         .filter_map(|it| IpNet::new(it.gateway?, it.subnet.prefix_len()).ok())
         .collect()
+}
+
+/// Before a bridge is made, its subnets lead nowhere; a route to one says
+/// that somebody else has it by now. With two links for one subnet the host
+/// would send all to the first.
+fn refuse_taken_subnets(
+    route: &mut Route,
+    network: &Network,
+) -> Result<(), Error> {
+    let routes = route.destinations()?;
+    for subnet in network.subnets().iter().map(|it| it.subnet) {
+        if let Some(other) = routes.iter().find(|it| subnet.contains(*it)) {
+            return Err(Error::SubnetTaken {
+                name: network.name.clone(),
+                subnet: subnet.to_string(),
+                route: other.to_string(),
+            });
+        }
+    }
+    Ok(())
 }
 
 impl Networks {
@@ -105,6 +134,10 @@ impl Networks {
         if let Some(index) = route.index(&name) {
             return Ok(index);
         }
+        if network.is_default() && self.options.bridge.is_theirs() {
+            return Err(Error::NoBridge(name));
+        }
+        refuse_taken_subnets(&mut route, network)?;
         let gateways = gateways(network);
         let mac = gateways.first().map(|it| mac_of(it.addr()));
         let index =
@@ -146,11 +179,13 @@ impl Networks {
             // use that.
             sysctl(&format!("ipv4/conf/{name}/route_localnet"), "1")?;
         }
+        self.route_between(network)?;
         route.configure((index, &name), gateways, &[])
     }
 
     pub(super) fn delete_bridge(&self, network: &Network) -> Result<(), Error> {
-        if self.rootless() {
+        let theirs = network.is_default() && self.options.bridge.is_theirs();
+        if self.rootless() || theirs {
             return Ok(());
         }
         lock(&self.route).delete(&network.bridge_name())
@@ -181,7 +216,8 @@ impl Networks {
         let gateways = if way_out { endpoint.gateways() } else { vec![] };
         let link = (index, name);
         fresh.route.configure(link, &endpoint.addresses(), &gateways)?;
-        lock(&self.route).notice(&endpoint.veth)
+        lock(&self.route).notice(&endpoint.veth)?;
+        fresh.route.announce(index, endpoint.mac)
     }
 
     fn make_veth(
@@ -212,7 +248,10 @@ impl Networks {
             };
             refusal(doing, it)
         })?;
-        if network.icc() { Ok(()) } else { route.isolate(&endpoint.veth) }
+        if network.icc() {
+            return Ok(());
+        }
+        route.isolate(&endpoint.veth, true)
     }
 
     /// Lets a container reach its own published ports through the host's
@@ -223,11 +262,7 @@ impl Networks {
         &self,
         endpoint: &Endpoint,
     ) -> Result<(), Error> {
-        let inside_bridge = ["iptables", "ip6tables"].iter().any(|it| {
-            read_sysctl(&format!("bridge/bridge-nf-call-{it}")).as_deref()
-                == Some("1")
-        });
-        if inside_bridge {
+        if rewrites_inside_bridges() {
             lock(&self.route).hairpin(&endpoint.veth)?;
         }
         Ok(())

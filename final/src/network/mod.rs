@@ -30,6 +30,7 @@ mod dns;
 mod error;
 mod files;
 mod firewall;
+mod icc;
 mod links;
 mod names;
 mod netlink;
@@ -39,6 +40,7 @@ mod options;
 mod pool;
 pub mod port_spec;
 mod ports;
+mod predefined;
 mod proxy;
 mod publish;
 mod reaper;
@@ -54,7 +56,7 @@ use tokio::runtime::{Handle, Runtime};
 
 pub use cables::Cable;
 pub use error::Error;
-pub use options::Options;
+pub use options::{DefaultBridge, Options};
 pub use pool::{AddressPool, default_pools};
 pub use types::*;
 
@@ -160,9 +162,9 @@ impl Networks {
         if !self.options.rootless {
             self.rebuild_firewall();
             // At once, so that other engines see whose the subnet is.
-            let default = self.inspect("bridge");
-            let made = default.and_then(|it| self.claim_bridge(&it));
-            errors.extend(made.err());
+            if let Ok(default) = self.inspect("bridge") {
+                errors.extend(self.claim_bridge(&default).err());
+            }
             self.nursery.fill();
         }
         errors

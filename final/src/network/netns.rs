@@ -227,6 +227,9 @@ fn make() -> Result<Fresh, Error> {
     // Interfaces that come later stay without IPv6 (no link-local address,
     // no router solicitations) unless their network has it; ::1 remains.
     sysctl("ipv6/conf/default/disable_ipv6", "1")?;
+    // For [`Route::announce`].
+    sysctl("ipv4/conf/default/arp_notify", "1")?;
+    sysctl("ipv6/conf/default/ndisc_notify", "1")?;
     Ok(Fresh { file: file.into(), route })
 }
 

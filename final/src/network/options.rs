@@ -21,6 +21,13 @@ pub struct Options {
     pub dns_search: Vec<String>,
     /// Resolver options for containers that name none.
     pub dns_options: Vec<String>,
+    /// What `--network bridge` means (`--bridge`).
+    pub bridge: DefaultBridge,
+    /// Whether containers of the default bridge may talk to each other
+    /// without a `--link` (`--icc`).
+    pub icc: bool,
+    /// Where ports go that are published without an address (`--ip`).
+    pub host_binding: Option<IpAddr>,
     /// The default bridge's address and subnet (`--bip`).
     pub bip: Option<IpNet>,
     /// The default bridge's largest packet (`--mtu`).
@@ -43,6 +50,9 @@ impl Options {
             dns: vec![],
             dns_search: vec![],
             dns_options: vec![],
+            bridge: DefaultBridge::Ours,
+            icc: true,
+            host_binding: None,
             bip: None,
             mtu: None,
             pools: default_pools(),
@@ -69,7 +79,28 @@ impl Options {
             names.table = format!("skiff_{suffix}");
             names.pins = self.run_dir.join("netns").join(suffix);
         }
+        if let DefaultBridge::Theirs(name) = &self.bridge {
+            names.bridge.clone_from(name);
+        }
         names
+    }
+}
+
+/// What containers are on that name no network.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum DefaultBridge {
+    /// A bridge that this engine makes.
+    #[default]
+    Ours,
+    /// A bridge of the host's, with the addresses it has.
+    Theirs(String),
+    /// Nothing: such containers have their loopback alone.
+    None,
+}
+
+impl DefaultBridge {
+    pub(super) fn is_theirs(&self) -> bool {
+        matches!(self, DefaultBridge::Theirs(_))
     }
 }
 

@@ -157,7 +157,7 @@ impl Networks {
             .filter_map(|it| Some((it, self.exit_of(it)?.0)))
             .flat_map(|(it, end)| forwards(&it.published, &end))
             .collect();
-        self.firewall.rebuild(self.bridges(), all);
+        self.firewall.rebuild(self.bridges(), all, self.open_links());
     }
 
     fn bridges(&self) -> Vec<super::firewall::Bridge> {

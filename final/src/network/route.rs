@@ -25,6 +25,9 @@ use super::netlink::{ACK, CREATE, DUMP, EXCLUSIVE, Message, Refusal, Socket};
 /// `RTM_NEWROUTE`, for reading dumps.
 const NEW_ROUTE: u16 = 24;
 
+/// `RTM_NEWADDR`, likewise.
+const NEW_ADDRESS: u16 = 20;
+
 /// An rtnetlink socket; every verb acts on the network namespace in which
 /// it was opened.
 #[derive(Debug)]
@@ -122,8 +125,12 @@ impl Route {
 
     /// Keeps two bridge ports from talking to each other: both must be
     /// isolated. The bridge itself, and so the gateway, stays in reach.
-    pub(super) fn isolate(&mut self, name: &str) -> Result<(), Error> {
-        self.set_port(name, InfoBridgePort::Isolated(true))
+    pub(super) fn isolate(
+        &mut self,
+        name: &str,
+        isolated: bool,
+    ) -> Result<(), Error> {
+        self.set_port(name, InfoBridgePort::Isolated(isolated))
             .map_err(|it| refusal(format!("isolate the port {name}"), it))
     }
 
@@ -181,6 +188,22 @@ impl Route {
         link.header.index = self.index(name).unwrap_or_default();
         self.call(&[(RouteNetlinkMessage::GetLink(link), ACK)])
             .map_err(|it| refusal(format!("ask for the state of {name}"), it))
+    }
+
+    /// Tells the neighbours whose MAC address the link's addresses have now:
+    /// they were perhaps another container's, and a neighbour believes what
+    /// it knew for half a minute. A link whose MAC address is set, be it to
+    /// the same, says so to all (`arp_notify`, `ndisc_notify`).
+    pub(super) fn announce(
+        &mut self,
+        index: u32,
+        mac: [u8; 6],
+    ) -> Result<(), Error> {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        link.attributes = vec![LinkAttribute::Address(mac.to_vec())];
+        self.call(&[(RouteNetlinkMessage::SetLink(link), ACK)])
+            .map_err(|it| refusal("announce a MAC address", it))
     }
 
     /// Brings a link up with its addresses and, with `gateways`, default
@@ -247,6 +270,21 @@ impl Route {
             .iter()
             .filter(|(kind, _)| *kind == NEW_ROUTE)
             .filter_map(|(_, body)| destination(body))
+            .collect())
+    }
+
+    /// The addresses of a link, each with its subnet.
+    pub(super) fn addresses(&mut self, link: u32) -> Result<Vec<IpNet>, Error> {
+        let query = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        let message = encode(&query, DUMP);
+        let answers = self
+            .socket
+            .call(&[message])
+            .map_err(|it| refusal("list the host's addresses", it))?;
+        Ok(answers
+            .iter()
+            .filter(|(kind, _)| *kind == NEW_ADDRESS)
+            .filter_map(|(_, body)| address_of(link, body))
             .collect())
     }
 
@@ -330,8 +368,28 @@ fn destination(body: &[u8]) -> Option<IpNet> {
     const RTM_HEADER: usize = 12;
     const RTA_DST: u16 = 1;
     let bits = *body.get(1)?;
-    let (_, value) = super::netlink::attributes_of(body.get(RTM_HEADER..)?)
-        .find(|(kind, _)| *kind == RTA_DST)?;
+    net(body.get(RTM_HEADER..)?, RTA_DST, bits)
+}
+
+/// The address in an `RTM_NEWADDR`, if it is one of this link: `ifaddrmsg`,
+/// then attributes. Only IPv4 has `IFA_LOCAL`, where `IFA_ADDRESS` is the
+/// other end's on a line with two.
+fn address_of(link: u32, body: &[u8]) -> Option<IpNet> {
+    const IFA_HEADER: usize = 8;
+    const IFA_ADDRESS: u16 = 1;
+    const IFA_LOCAL: u16 = 2;
+    let bits = *body.get(1)?;
+    let index = u32::from_ne_bytes(body.get(4..8)?.try_into().ok()?);
+    let attributes = body.get(IFA_HEADER..)?;
+    let address = net(attributes, IFA_LOCAL, bits)
+        .or_else(|| net(attributes, IFA_ADDRESS, bits));
+    address.filter(|_| index == link)
+}
+
+/// The address in one of the attributes, with its prefix length.
+fn net(attributes: &[u8], wanted: u16, bits: u8) -> Option<IpNet> {
+    let (_, value) = super::netlink::attributes_of(attributes)
+        .find(|(kind, _)| *kind == wanted)?;
     let address = if let Ok(four) = <[u8; 4]>::try_from(value) {
         IpAddr::from(four)
     } else {

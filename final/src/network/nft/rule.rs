@@ -44,6 +44,8 @@ impl Family {
 /// One condition or action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::network) enum Part {
+    /// Came in by this interface.
+    From(String),
     /// Came in by any but this interface.
     NotFrom(String),
     /// Came in by one of the set.
@@ -56,6 +58,8 @@ pub(in crate::network) enum Part {
     ToOneOf(&'static str),
     /// The pair of interfaces is in the set.
     Pair(&'static str),
+    /// Source, destination, protocol and port are in the set.
+    Link(&'static str),
     /// Is of this family.
     Is(Family),
     /// Comes from this network.
@@ -127,12 +131,17 @@ pub(in crate::network) type Rule = Vec<Part>;
 impl fmt::Display for Part {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Part::From(it) => write!(out, "iifname \"{it}\""),
             Part::NotFrom(it) => write!(out, "iifname != \"{it}\""),
             Part::FromOneOf(it) => write!(out, "iifname @{it}"),
             Part::To(it) => write!(out, "oifname \"{it}\""),
             Part::NotTo(it) => write!(out, "oifname != \"{it}\""),
             Part::ToOneOf(it) => write!(out, "oifname @{it}"),
             Part::Pair(it) => write!(out, "iifname . oifname @{it}"),
+            Part::Link(it) => write!(
+                out,
+                "ip saddr . ip daddr . meta l4proto . th dport @{it}"
+            ),
             Part::Is(Family::V4) => write!(out, "meta nfproto ipv4"),
             Part::Is(Family::V6) => write!(out, "meta nfproto ipv6"),
             Part::Source(it) => {
@@ -192,6 +201,7 @@ struct Code(Attributes);
 impl Code {
     fn part(&mut self, part: &Part) {
         match part {
+            Part::From(it) => self.interface(META_IIFNAME, EQUAL, it),
             Part::NotFrom(it) => self.interface(META_IIFNAME, DIFFERENT, it),
             Part::To(it) => self.interface(META_OIFNAME, EQUAL, it),
             Part::NotTo(it) => self.interface(META_OIFNAME, DIFFERENT, it),
@@ -202,6 +212,7 @@ impl Code {
                 self.meta(META_OIFNAME, 2);
                 self.lookup(set, None);
             }
+            Part::Link(set) => self.link(set),
             Part::Is(family) => self.family(*family),
             Part::Source(net) => self.network(net, EQUAL, false),
             Part::Destination(net) => self.network(net, EQUAL, true),
@@ -309,6 +320,22 @@ impl Code {
         self.compare(operation, &bytes);
     }
 
+    /// The four parts of the key, each in a register of its own.
+    fn link(&mut self, set: &str) {
+        self.family(Family::V4);
+        self.payload(8, 1, 12, 4);
+        self.payload(9, 1, 16, 4);
+        self.service(10);
+        self.lookup(set, None);
+    }
+
+    /// Protocol and destination port into two registers; both TCP and UDP
+    /// have the port at offset 2.
+    fn service(&mut self, register: u32) {
+        self.meta(META_L4PROTO, register);
+        self.payload(register + 1, 2, 2, 2);
+    }
+
     fn bitwise(&mut self, mask: &[u8]) {
         self.expression("bitwise", |it| {
             it.number(1, 1).number(2, 1).number(3, mask.len() as u32);
@@ -386,9 +413,7 @@ impl Code {
             self.payload(next, 1, at, length);
             next += length / 4;
         }
-        self.meta(META_L4PROTO, next);
-        // Both TCP and UDP have the destination port at offset 2.
-        self.payload(next + 1, 2, 2, 2);
+        self.service(next);
         self.lookup(map, Some(1));
         let port = if family == Family::V4 { 9 } else { 12 };
         self.expression("nat", |it| {

@@ -1,7 +1,7 @@
 //! A table: sets, maps, chains, and how to write it down and send it.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::rule::{Family, Rule, encode, interface_key};
 use super::wire::{Attributes, Batch, Verb};
@@ -27,6 +27,8 @@ pub(in crate::network) struct Set {
 pub(in crate::network) enum Key {
     Interface,
     InterfacePair,
+    /// Source, destination, protocol and destination port.
+    Link,
     /// Protocol and port, mapped to an address and a port.
     Port(Family),
     /// Address, protocol and port, mapped to an address and a port.
@@ -38,6 +40,12 @@ pub(in crate::network) enum Key {
 pub(in crate::network) enum Element {
     Interface(String),
     Pair(String, String),
+    Link {
+        from: Ipv4Addr,
+        to: Ipv4Addr,
+        udp: bool,
+        port: u16,
+    },
     Port {
         /// Only in maps by address.
         host: Option<IpAddr>,
@@ -134,6 +142,7 @@ impl fmt::Display for Key {
         match self {
             Key::Interface => write!(out, "ifname"),
             Key::InterfacePair => write!(out, "ifname . ifname"),
+            Key::Link => write!(out, "ipv4_addr . ipv4_addr . {port}"),
             Key::Port(it) => {
                 write!(out, "{port} : {} . inet_service", address(*it))
             }
@@ -154,11 +163,19 @@ impl fmt::Display for Element {
                 if let Some(host) = host {
                     write!(out, "{host} . ")?;
                 }
-                let protocol = if *udp { "udp" } else { "tcp" };
+                let protocol = protocol_name(*udp);
                 write!(out, "{protocol} . {port} : {} . {}", to.0, to.1)
+            }
+            Element::Link { from, to, udp, port } => {
+                let protocol = protocol_name(*udp);
+                write!(out, "{from} . {to} . {protocol} . {port}")
             }
         }
     }
+}
+
+fn protocol_name(udp: bool) -> &'static str {
+    if udp { "udp" } else { "tcp" }
 }
 
 impl fmt::Display for Chain {
@@ -187,6 +204,10 @@ impl Key {
         match self {
             Key::Interface => (IFNAME, 0),
             Key::InterfacePair => (join(&[IFNAME, IFNAME]), 0),
+            Key::Link => {
+                let v4 = address(Family::V4);
+                (join(&[v4, v4, PROTOCOL, PORT]), 0)
+            }
             Key::Port(it) => {
                 (join(&[PROTOCOL, PORT]), join(&[address(it), PORT]))
             }
@@ -203,6 +224,7 @@ impl Key {
         match self {
             Key::Interface => 16,
             Key::InterfacePair => 32,
+            Key::Link => 16,
             Key::Port(_) => 8,
             Key::AddressPort(it) => 8 + address(it),
         }
@@ -211,7 +233,7 @@ impl Key {
     /// In bytes; 0 for a set.
     fn value_length(self) -> u32 {
         match self {
-            Key::Interface | Key::InterfacePair => 0,
+            Key::Interface | Key::InterfacePair | Key::Link => 0,
             Key::Port(Family::V4) | Key::AddressPort(Family::V4) => 8,
             Key::Port(Family::V6) | Key::AddressPort(Family::V6) => 20,
         }
@@ -228,16 +250,26 @@ impl Element {
             }
             Element::Port { host, udp, port, to } => {
                 let mut key = host.map(octets).unwrap_or_default();
-                key.extend([if *udp { 17 } else { 6 }, 0, 0, 0]);
-                key.extend(port.to_be_bytes());
-                key.extend([0, 0]);
+                key.extend(service(*udp, *port));
                 let mut value = octets(to.0);
                 value.extend(to.1.to_be_bytes());
                 value.extend([0, 0]);
                 (key, Some(value))
             }
+            Element::Link { from, to, udp, port } => {
+                let mut key = from.octets().to_vec();
+                key.extend(to.octets());
+                key.extend(service(*udp, *port));
+                (key, None)
+            }
         }
     }
+}
+
+/// Protocol and port, each in a register of four bytes.
+fn service(udp: bool, port: u16) -> [u8; 8] {
+    let [high, low] = port.to_be_bytes();
+    [if udp { 17 } else { 6 }, 0, 0, 0, high, low, 0, 0]
 }
 
 fn octets(address: IpAddr) -> Vec<u8> {

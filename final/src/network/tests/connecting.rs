@@ -222,6 +222,43 @@ fn networks_that_are_wrong_or_used_are_refused_in_dockers_words() {
 }
 
 #[test]
+fn neighbours_learn_at_once_that_an_address_has_another_mac() {
+    in_new_network("announcements", |host| {
+        let wanted: NetworkCreate = serde_json::from_str(
+            r#"{"Name": "n", "EnableIPv6": true, "IPAM": {"Config":
+                [{"Subnet": "10.5.0.0/24"}, {"Subnet": "fd05::/64"}]}}"#,
+        )
+        .unwrap();
+        host.networks().create(wanted).unwrap();
+        host.attach("neighbour", "n");
+        for (name, mac) in
+            [("one", "02:00:00:00:00:01"), ("two", "02:00:00:00:00:02")]
+        {
+            let settings = serde_json::json!({
+                "IPAMConfig":
+                    {"IPv4Address": "10.5.0.9", "IPv6Address": "fd05::9"},
+                "MacAddress": mac,
+            });
+            let settings = serde_json::from_value(settings).unwrap();
+            let mut request = host.request(name, "n");
+            request.networks.insert("n".into(), settings);
+            let got = host.networks().attach(request).unwrap();
+            assert_eq!(got.endpoints["n"].mac_address, mac);
+            host.serve(name, 80);
+            for to in ["10.5.0.9:80", "[fd05::9]:80"] {
+                let near = host.inside("neighbour", || ask(to));
+                assert!(near.is_some_and(|it| it.starts_with(name)), "{to}");
+                let own = ask(to);
+                assert!(own.is_some_and(|it| it.starts_with(name)), "{to}");
+            }
+            host.networks().leave(&id(name)).unwrap();
+            host.networks().settle();
+        }
+        host.networks().leave(&id("neighbour")).unwrap();
+    });
+}
+
+#[test]
 fn the_default_bridge_moves_away_from_what_the_host_came_to_know() {
     in_new_network("moving bridge", |host| {
         host.networks().close().unwrap();

@@ -137,26 +137,6 @@ fn an_internal_network_has_no_way_out() {
 }
 
 #[test]
-fn without_icc_containers_of_one_network_do_not_talk() {
-    in_new_network("ICC off", |host| {
-        let wanted: NetworkCreate = serde_json::from_str(
-            r#"{"Name": "quiet", "Options":
-                {"com.docker.network.bridge.enable_icc": "false"}}"#,
-        )
-        .unwrap();
-        host.networks().create(wanted).unwrap();
-        let a = host.attach("a", "quiet").endpoints["quiet"].clone();
-        host.attach("b", "quiet");
-        host.serve("a", 80);
-        let to = format!("{}:80", a.ip_address);
-        assert_eq!(host.inside("b", || ask(&to)), None);
-        assert!(ask(&to).is_some());
-        host.networks().leave(&id("a")).unwrap();
-        host.networks().leave(&id("b")).unwrap();
-    });
-}
-
-#[test]
 fn the_host_does_not_become_a_router_for_its_neighbours() {
     in_new_network("router", |host| {
         // Two machines on two wires of the host.

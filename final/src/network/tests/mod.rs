@@ -2,7 +2,9 @@
 //! namespace, so that the host's links, rules and sysctls stay untouched.
 
 mod connecting;
+mod default_bridge;
 mod firewall;
+mod icc;
 mod ports;
 mod resolver;
 mod stress;
@@ -72,11 +74,21 @@ impl Host {
     /// As after a SIGKILL of the daemon: nothing is closed in an orderly
     /// way but what the kernel closes with a process.
     pub(super) fn restart_with(&mut self, running: &[&str]) {
+        self.restart_as(running, |_| {});
+    }
+
+    /// The same, by a daemon with other settings.
+    pub(super) fn restart_as(
+        &mut self,
+        running: &[&str],
+        settings: impl FnOnce(&mut Options),
+    ) {
         self.networks = None;
         // The runtime's threads close their sockets in their own time.
         std::thread::sleep(Duration::from_millis(100));
         let dir = self.dir.path();
-        let options = Options::new(dir.join("data"), dir.join("run"));
+        let mut options = Options::new(dir.join("data"), dir.join("run"));
+        settings(&mut options);
         let networks = Networks::open(options).unwrap();
         let running: Vec<String> =
             running.iter().map(|it| (*it).to_owned()).collect();

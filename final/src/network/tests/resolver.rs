@@ -173,8 +173,16 @@ fn hosts_has_the_own_name_extra_hosts_and_links() {
         172.17.0.2	database db
         172.17.0.3	web.example.org web
         ");
+        let hosts = |host: &Host| host.file("web", "hosts");
+        host.networks().rename(&id("db"), "store").unwrap();
+        assert!(hosts(host).contains("172.17.0.2\tdatabase db store\n"));
+        host.networks().disconnect(&id("db"), "bridge").unwrap();
+        assert!(!hosts(host).contains("database"));
+        let again = EndpointSettings::default();
+        host.networks().connect(&id("db"), "bridge", again).unwrap();
+        assert!(hosts(host).contains("database"));
         host.networks().leave(&id("db")).unwrap();
-        assert!(!host.file("web", "hosts").contains("database"));
+        assert!(!hosts(host).contains("database"));
         host.networks().leave(&id("web")).unwrap();
     });
 }

@@ -10,15 +10,16 @@
 //! Networks change rarely: the table is then rebuilt as a whole, in one
 //! transaction. Published ports change often: each is one map element.
 
-use std::net::{IpAddr, Ipv6Addr};
+mod chains;
+
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, MutexGuard};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use super::Error;
-use super::nft::{
-    Batch, Chain, Element, Family, Hook, Key, Nft, Part, Rule, Set, Table,
-};
+use super::nft::{Batch, Element, Family, Key, Nft, Set, Table};
+use chains::{forward, guard, output, postrouting, prerouting, rewriting};
 
 /// What the firewall must know of a bridge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,9 @@ pub(super) struct Bridge {
     pub(super) internal: bool,
     /// Whether its containers may talk to each other.
     pub(super) icc: bool,
+    /// Keeps them apart, on a host whose br_netfilter rewrites packets
+    /// before they have left the bridge.
+    pub(super) rewrites_inside: bool,
     /// Whether they leave the host under the host's address.
     pub(super) masquerade: bool,
 }
@@ -41,6 +45,16 @@ pub(super) struct Forward {
     pub(super) udp: bool,
     pub(super) port: u16,
     pub(super) to: (IpAddr, u16),
+}
+
+/// Lets one container reach a port of another although their bridge keeps
+/// its containers apart: what `--link` does there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Link {
+    pub(super) from: Ipv4Addr,
+    pub(super) to: Ipv4Addr,
+    pub(super) udp: bool,
+    pub(super) port: u16,
 }
 
 /// The table, as it should be and as the kernel has it.
@@ -61,6 +75,7 @@ struct State {
     lost: Option<String>,
     bridges: Vec<Bridge>,
     forwards: Vec<Forward>,
+    links: Vec<Link>,
 }
 
 impl Firewall {
@@ -70,29 +85,43 @@ impl Firewall {
             Ok(nft) => (Some(nft), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        let state = State { nft, lost, bridges: vec![], forwards: vec![] };
+        let state = State {
+            nft,
+            lost,
+            bridges: vec![],
+            forwards: vec![],
+            links: vec![],
+        };
         Firewall { table, outside, state: Mutex::new(state) }
     }
 
-    /// Makes the kernel's table what `bridges` and `forwards` demand,
-    /// whatever it was. A kernel that cannot is no error: see
-    /// [`Firewall::lost`].
-    pub(super) fn rebuild(&self, bridges: Vec<Bridge>, forwards: Vec<Forward>) {
+    /// Makes the kernel's table what these demand, whatever it was. A kernel
+    /// that cannot is no error: see [`Firewall::lost`].
+    pub(super) fn rebuild(
+        &self,
+        bridges: Vec<Bridge>,
+        forwards: Vec<Forward>,
+        links: Vec<Link>,
+    ) {
         let mut state = self.lock();
-        state.bridges = bridges;
         state.forwards = forwards;
-        let batch = self.table(&state).replace();
+        state.links = links;
+        self.replace(&mut state, bridges);
+    }
+
+    /// Like [`Firewall::rebuild`] with ports and links left as they are.
+    pub(super) fn set_bridges(&self, bridges: Vec<Bridge>) {
+        self.replace(&mut self.lock(), bridges);
+    }
+
+    fn replace(&self, state: &mut State, bridges: Vec<Bridge>) {
+        state.bridges = bridges;
+        let batch = self.table(state).replace();
         let Some(nft) = &mut state.nft else { return };
         if let Err(error) = nft.commit("install the firewall", batch) {
             state.lost = Some(error.to_string());
             state.nft = None;
         }
-    }
-
-    /// Like [`Firewall::rebuild`] with the ports left as they are.
-    pub(super) fn set_bridges(&self, bridges: Vec<Bridge>) {
-        let forwards = self.lock().forwards.clone();
-        self.rebuild(bridges, forwards);
     }
 
     /// Why the kernel cannot do this, if it cannot.
@@ -120,6 +149,29 @@ impl Firewall {
         state.forwards = left;
         let batch = self.change(&gone, Batch::remove);
         self.commit(&mut state, "unpublish the ports", batch)
+    }
+
+    /// Makes the links in the kernel these.
+    pub(super) fn set_links(&self, links: Vec<Link>) -> Result<(), Error> {
+        let mut state = self.lock();
+        if state.links == links {
+            return Ok(());
+        }
+        let elements = |these: &[Link], others: &[Link]| {
+            let new = these.iter().filter(|it| !others.contains(it));
+            new.map(Link::element).collect::<Vec<_>>()
+        };
+        let mut batch = Batch::new();
+        let gone = elements(&state.links, &links);
+        if !gone.is_empty() {
+            batch.remove(&self.table, LINKS, &gone);
+        }
+        let new = elements(&links, &state.links);
+        if !new.is_empty() {
+            batch.add(&self.table, LINKS, &new);
+        }
+        state.links = links;
+        self.commit(&mut state, "let linked containers through", Some(batch))
     }
 
     /// Sends a change. If that fails, somebody has most likely removed the
@@ -199,6 +251,11 @@ impl Firewall {
 
     fn table(&self, state: &State) -> Table {
         let mut sets = self.interface_sets(&state.bridges);
+        sets.push(Set {
+            name: LINKS,
+            key: Key::Link,
+            elements: state.links.iter().map(Link::element).collect(),
+        });
         sets.extend(MAPS.iter().map(|(name, key)| Set {
             name,
             key: *key,
@@ -208,7 +265,7 @@ impl Firewall {
             rewriting("publish4", Family::V4, "ports4_at", "ports4"),
             rewriting("publish6", Family::V6, "ports6_at", "ports6"),
             guard(),
-            prerouting(),
+            prerouting(&state.bridges),
             output(),
             postrouting(&state.bridges),
             forward(),
@@ -244,12 +301,21 @@ impl Firewall {
     }
 }
 
+const LINKS: &str = "links";
+
 const MAPS: &[(&str, Key)] = &[
     ("ports4", Key::Port(Family::V4)),
     ("ports4_at", Key::AddressPort(Family::V4)),
     ("ports6", Key::Port(Family::V6)),
     ("ports6_at", Key::AddressPort(Family::V6)),
 ];
+
+impl Link {
+    fn element(&self) -> Element {
+        let Link { from, to, udp, port } = *self;
+        Element::Link { from, to, udp, port }
+    }
+}
 
 /// The forwards that belong into the map with this key, sorted.
 fn elements(forwards: &[Forward], key: Key) -> Vec<Element> {
@@ -271,102 +337,4 @@ fn elements(forwards: &[Forward], key: Key) -> Vec<Element> {
         .collect();
     all.sort();
     all
-}
-
-fn rewriting(
-    name: &'static str,
-    family: Family,
-    by_address: &'static str,
-    by_port: &'static str,
-) -> Chain {
-    let rewrite =
-        |by_address, map| vec![Part::Rewrite { family, by_address, map }];
-    let rules = vec![rewrite(true, by_address), rewrite(false, by_port)];
-    Chain { name, hook: None, rules }
-}
-
-fn loopback() -> IpNet {
-    Ipv4Net::new_assert([127, 0, 0, 0].into(), 8).into()
-}
-
-/// A port published on 127.0.0.1 is for this host only, and so are all the
-/// host's own services there; but we route that network to our bridges
-/// (route_localnet), and rewriting comes before the kernel would notice
-/// that such a packet cannot come from a wire.
-fn guard() -> Chain {
-    let rules = vec![vec![
-        Part::NotFrom("lo".into()),
-        Part::Destination(loopback()),
-        Part::Drop,
-    ]];
-    Chain { name: "guard", hook: Some(Hook::Raw), rules }
-}
-
-fn prerouting() -> Chain {
-    let rule = |family, chain| {
-        vec![Part::Is(family), Part::ToThisHost, Part::Jump(chain)]
-    };
-    let rules =
-        vec![rule(Family::V4, "publish4"), rule(Family::V6, "publish6")];
-    Chain { name: "prerouting", hook: Some(Hook::NatPrerouting), rules }
-}
-
-/// The host's own connections. IPv6 has no route_localnet, so ::1 cannot be
-/// rewritten to a container: the forwarder serves it.
-fn output() -> Chain {
-    let rules = vec![
-        vec![Part::Is(Family::V4), Part::ToThisHost, Part::Jump("publish4")],
-        vec![
-            Part::NotTo6(Ipv6Addr::LOCALHOST),
-            Part::ToThisHost,
-            Part::Jump("publish6"),
-        ],
-    ];
-    Chain { name: "output", hook: Some(Hook::NatOutput), rules }
-}
-
-fn postrouting(bridges: &[Bridge]) -> Chain {
-    let mut rules: Vec<Rule> = Vec::new();
-    for bridge in bridges.iter().filter(|it| !it.internal) {
-        for subnet in &bridge.subnets {
-            if bridge.masquerade {
-                rules.push(vec![
-                    Part::Source(*subnet),
-                    Part::NotTo(bridge.name.clone()),
-                    Part::Masquerade,
-                ]);
-            }
-            // Hairpin: a container that reaches its own network through
-            // the host's port. The answer would go straight back, without
-            // passing the rewriting, and be nobody's.
-            rules.push(vec![
-                Part::Source(*subnet),
-                Part::To(bridge.name.clone()),
-                Part::Rewritten,
-                Part::Masquerade,
-            ]);
-        }
-    }
-    // From 127.0.0.1 to a published port: no container can answer that.
-    rules.push(vec![
-        Part::Source(loopback()),
-        Part::ToOneOf("bridges"),
-        Part::Masquerade,
-    ]);
-    Chain { name: "postrouting", hook: Some(Hook::NatPostrouting), rules }
-}
-
-/// Who may reach whom. Published ports come before the isolation: their
-/// owner has opened them to everybody.
-fn forward() -> Chain {
-    let rules = vec![
-        vec![Part::Established, Part::Accept],
-        vec![Part::Pair("inside"), Part::Accept],
-        vec![Part::FromOneOf("internal"), Part::Drop],
-        vec![Part::ToOneOf("internal"), Part::Drop],
-        vec![Part::Rewritten, Part::ToOneOf("bridges"), Part::Accept],
-        vec![Part::ToOneOf("bridges"), Part::Drop],
-        vec![Part::FromOneOf("outside"), Part::ToOneOf("outside"), Part::Drop],
-    ];
-    Chain { name: "forward", hook: Some(Hook::Forward), rules }
 }
