@@ -4,6 +4,12 @@
 #[allow(dead_code, reason = "more than these tests need")]
 #[path = "engine/daemon.rs"]
 mod daemon;
+#[path = "networks/programs.rs"]
+mod programs;
+#[path = "networks/scale.rs"]
+mod scale;
+#[path = "networks/traffic.rs"]
+mod traffic;
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -78,6 +84,29 @@ impl Daemon {
         self.docker.create_network(wanted).await.unwrap();
     }
 
+    async fn connect(&self, network: &str, container: &str) {
+        let wanted = NetworkConnectRequest {
+            container: container.to_owned(),
+            endpoint_config: None,
+        };
+        self.docker.connect_network(network, wanted).await.unwrap();
+    }
+
+    async fn disconnect(&self, network: &str, container: &str) {
+        let wanted = NetworkDisconnectRequest {
+            container: container.to_owned(),
+            force: None,
+        };
+        self.docker.disconnect_network(network, wanted).await.unwrap();
+    }
+
+    /// A container's IPv4 address in one of its networks.
+    async fn address(&self, container: &str, network: &str) -> String {
+        let about = self.docker.inspect_container(container, None).await;
+        let settings = about.unwrap().network_settings.unwrap();
+        settings.networks.unwrap()[network].ip_address.clone().unwrap()
+    }
+
     /// What a short-lived container says, and how it ends.
     async fn says(&self, network: &str, line: &str) -> (i64, String) {
         self.run("asker", on(network, line, None)).await;
@@ -105,9 +134,7 @@ async fn containers_meet_by_name_in_their_network_and_nowhere_else() {
     let id = daemon.run("web", on("one", WEB, None)).await;
     let short = id[..12].to_owned();
     assert_eq!(daemon.says("one", &ask("web")).await, (0, short.clone()));
-    let inspect = daemon.docker.inspect_container("web", None).await.unwrap();
-    let networks = inspect.network_settings.unwrap().networks.unwrap();
-    let address = networks["one"].ip_address.clone().unwrap();
+    let address = daemon.address("web", "one").await;
     // Not the last command: the shell would become it, and PID 1 does not
     // hear the signal of `timeout`.
     let direct = format!(
@@ -116,15 +143,9 @@ async fn containers_meet_by_name_in_their_network_and_nowhere_else() {
     assert_ne!(daemon.says("two", &direct).await.0, 0, "isolation");
     assert_ne!(daemon.says("two", "busybox nslookup web").await.0, 0);
 
-    let wanted = NetworkConnectRequest {
-        container: "web".to_owned(),
-        endpoint_config: None,
-    };
-    daemon.docker.connect_network("two", wanted).await.unwrap();
+    daemon.connect("two", "web").await;
     assert_eq!(daemon.says("two", &ask("web")).await, (0, short));
-    let wanted =
-        NetworkDisconnectRequest { container: "web".to_owned(), force: None };
-    daemon.docker.disconnect_network("two", wanted).await.unwrap();
+    daemon.disconnect("two", "web").await;
     assert_ne!(daemon.says("two", "busybox nslookup web").await.0, 0);
     daemon.remove("web").await;
 }
@@ -173,11 +194,14 @@ async fn a_daemon_that_ends_with_nothing_running_leaves_the_host_as_it_was() {
     daemon.network("one").await;
     daemon.says("one", "true").await;
     drop(daemon);
+    assert_eq!(links(), ["lo"]);
+}
+
+/// The links of this thread's network namespace.
+fn links() -> Vec<String> {
     let table = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap();
-    let links: Vec<&str> = table
-        .lines()
-        .skip(2)
-        .filter_map(|it| Some(it.split_once(':')?.0.trim()))
-        .collect();
-    assert_eq!(links, ["lo"]);
+    let lines = table.lines().skip(2);
+    lines
+        .filter_map(|it| Some(it.split_once(':')?.0.trim().to_owned()))
+        .collect()
 }

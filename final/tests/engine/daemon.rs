@@ -54,9 +54,19 @@ impl Daemon {
     /// The daemon dies without a word and another one takes its place after
     /// `pause`.
     pub(crate) fn kill_and_restart(&mut self, pause: Duration) {
+        self.kill();
+        std::thread::sleep(pause);
+        self.restart();
+    }
+
+    /// Without a word.
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        std::thread::sleep(pause);
+    }
+
+    /// The next daemon on the same data root.
+    pub(crate) fn restart(&mut self) {
         self.child = spawn(self.dir.path());
         self.docker = connect(self.dir.path());
     }
