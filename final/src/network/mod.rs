@@ -50,6 +50,7 @@ mod state;
 mod types;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::runtime::{Handle, Runtime};
@@ -147,12 +148,10 @@ impl Networks {
     pub fn restore(&self, running: &[String]) -> Vec<Error> {
         let known: Vec<String> =
             self.state().sandboxes.keys().cloned().collect();
-        let mut errors = Vec::new();
-        for id in &known {
+        let mut errors = at_once(&known, |id| {
             let alive = running.contains(id) && self.nursery.is_alive(id);
-            let done = if alive { self.revive(id) } else { self.leave(id) };
-            errors.extend(done.err());
-        }
+            if alive { self.revive(id) } else { self.leave(id) }
+        });
         // Pinned by a daemon that was killed before it wrote that down.
         for id in self.nursery.pinned() {
             if !self.state().sandboxes.contains_key(&id) {
@@ -256,6 +255,31 @@ impl Drop for Networks {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Does the same for many, of whom each waits for the kernel most of the
+/// time. Returns what failed.
+fn at_once(
+    all: &[String],
+    work: impl Fn(&String) -> Result<(), Error> + Sync,
+) -> Vec<Error> {
+    const THREADS: usize = 16;
+    let next = AtomicUsize::new(0);
+    let errors = Mutex::new(Vec::new());
+    let worker = || {
+        let take = || all.get(next.fetch_add(1, Ordering::Relaxed));
+        while let Some(one) = take() {
+            let failed = work(one).err();
+            lock(&errors).extend(failed);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..THREADS.min(all.len()) {
+            scope.spawn(worker);
+        }
+        worker();
+    });
+    errors.into_inner().unwrap_or_else(|it| it.into_inner())
 }
 
 /// A lock that outlives panics: what it guards is never left half-changed.
