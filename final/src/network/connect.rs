@@ -21,17 +21,17 @@ impl Networks {
         network: &str,
         settings: EndpointSettings,
     ) -> Result<EndpointSettings, Error> {
-        let (endpoint, before) = {
-            let mut state = self.state();
+        let (endpoint, before) = self.patiently(|state| {
             let network = state.find(network)?.clone();
-            let before = sandbox_of(&state, container, &network.name)?.clone();
-            let endpoint = reserve(&state, &network, &before, settings)?;
+            let before = sandbox_of(state, container, &network.name)?.clone();
+            let wanted = settings.clone();
+            let endpoint = reserve(state, &network, &before, wanted)?;
             let sandbox = state.sandboxes.get_mut(container);
             if let Some(it) = sandbox {
                 it.endpoints.push(endpoint.clone());
             }
-            (endpoint, before)
-        };
+            Ok((endpoint, before))
+        })?;
         let done = self.plug_running(container, &endpoint, &before);
         if let Err(error) = done {
             let mut all = vec![error];

@@ -2,6 +2,7 @@
 //! which name for the interface. Nothing here touches the kernel.
 
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use cli_api::id::hex64;
 use ipnet::IpNet;
@@ -19,22 +20,59 @@ impl Networks {
         &self,
         request: AttachRequest,
     ) -> Result<Sandbox, Error> {
-        let wanted = wanted_networks(&request);
-        let mut state = self.state();
-        let id = request.id.clone();
-        let mut sandbox =
-            Sandbox { request, endpoints: vec![], published: vec![] };
-        for (name, settings) in wanted {
-            let network = state.find(&name)?.clone();
-            if sandbox.endpoints.iter().any(|it| it.network == network.id) {
-                continue;
-            }
-            let endpoint = reserve(&state, &network, &sandbox, settings)?;
-            sandbox.endpoints.push(endpoint);
-        }
-        state.sandboxes.insert(id, sandbox.clone());
-        Ok(sandbox)
+        self.patiently(|state| {
+            let sandbox = reserve_all(state, request.clone())?;
+            state.sandboxes.insert(request.id.clone(), sandbox.clone());
+            Ok(sandbox)
+        })
     }
+
+    /// The address of a container that has just left is free when its link
+    /// is gone, some milliseconds later. Who wants that address, or the last
+    /// one of a small subnet, waits so long: `docker rm -f` and `docker run
+    /// --ip` follow each other closely in every script.
+    pub(super) fn patiently<T>(
+        &self,
+        work: impl Fn(&mut State) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let (error, leaving) = {
+            let mut state = self.state();
+            match work(&mut state) {
+                Err(
+                    error @ (Error::AddressInUse(_) | Error::NoAddress { .. }),
+                ) => (error, state.leaving.clone()),
+                done => return done,
+            }
+        };
+        if leaving.is_empty() {
+            return Err(error);
+        }
+        let began = Instant::now();
+        while !leaving.is_disjoint(&self.state().leaving)
+            && began.elapsed() < PATIENCE
+        {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        work(&mut self.state())
+    }
+}
+
+fn reserve_all(
+    state: &State,
+    request: AttachRequest,
+) -> Result<Sandbox, Error> {
+    let wanted = wanted_networks(&request);
+    let mut sandbox = Sandbox { request, endpoints: vec![], published: vec![] };
+    for (name, settings) in wanted {
+        let network = state.find(&name)?.clone();
+        if sandbox.endpoints.iter().any(|it| it.network == network.id) {
+            continue;
+        }
+        let endpoint = reserve(state, &network, &sandbox, settings)?;
+        sandbox.endpoints.push(endpoint);
+    }
+    Ok(sandbox)
 }
 
 impl State {

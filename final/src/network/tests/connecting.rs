@@ -252,9 +252,36 @@ fn neighbours_learn_at_once_that_an_address_has_another_mac() {
                 assert!(own.is_some_and(|it| it.starts_with(name)), "{to}");
             }
             host.networks().leave(&id(name)).unwrap();
-            host.networks().settle();
         }
         host.networks().leave(&id("neighbour")).unwrap();
+    });
+}
+
+#[test]
+fn an_address_is_free_again_for_who_asks_for_it_at_once() {
+    in_new_network("recreation", |host| {
+        // Room for a gateway and one container.
+        let wanted: NetworkCreate = serde_json::from_str(
+            r#"{"Name": "n", "IPAM": {"Config": [{"Subnet": "10.5.0.0/30"}]}}"#,
+        )
+        .unwrap();
+        host.networks().create(wanted).unwrap();
+        let ip = serde_json::json!(
+            {"IPAMConfig": {"IPv4Address": "10.5.0.2"}});
+        let ip: EndpointSettings = serde_json::from_value(ip).unwrap();
+        for turn in 0..20 {
+            let mut request = host.request(&format!("t{turn}"), "n");
+            if turn % 2 == 0 {
+                request.networks.insert("n".into(), ip.clone());
+            }
+            host.networks().attach(request).unwrap();
+            host.networks().leave(&id(&format!("t{turn}"))).unwrap();
+        }
+        host.attach("holder", "n");
+        let error = host.networks().attach(host.request("late", "n"));
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with("no available IPv4 addresses"), "{error}");
+        host.networks().leave(&id("holder")).unwrap();
     });
 }
 
