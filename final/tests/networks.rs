@@ -14,7 +14,6 @@ mod traffic;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
 use std::time::Duration;
 
 use bollard::models::{
@@ -22,20 +21,6 @@ use bollard::models::{
     NetworkDisconnectRequest, PortBinding,
 };
 use daemon::{Daemon, sh};
-
-/// A daemon in a network namespace that this thread stays in.
-async fn start(test: &str) -> Option<Daemon> {
-    if cli_api::testing::root_or_skip(test) {
-        let flags = rustix::thread::UnshareFlags::NEWNET;
-        // SAFETY: the test's own thread; only its network changes.
-        unsafe { rustix::thread::unshare_unsafe(flags) }.unwrap();
-        let up = Command::new("/bin/busybox")
-            .args(["ip", "link", "set", "lo", "up"])
-            .status();
-        up.unwrap();
-    }
-    Daemon::start(test).await
-}
 
 /// A shell line in a network, perhaps with port 80 published.
 fn on(network: &str, line: &str, port: Option<u16>) -> ContainerCreateBody {
@@ -128,7 +113,11 @@ fn ask(host: &str) -> String {
 
 #[tokio::test]
 async fn containers_meet_by_name_in_their_network_and_nowhere_else() {
-    let Some(daemon) = start("names and isolation").await else { return };
+    let Some(daemon) =
+        Daemon::start_in_own_network("names and isolation").await
+    else {
+        return;
+    };
     daemon.network("one").await;
     daemon.network("two").await;
     let id = daemon.run("web", on("one", WEB, None)).await;
@@ -152,7 +141,9 @@ async fn containers_meet_by_name_in_their_network_and_nowhere_else() {
 
 #[tokio::test]
 async fn a_published_port_and_names_outlive_a_killed_daemon() {
-    let Some(mut daemon) = start("ports without a daemon").await else {
+    let Some(mut daemon) =
+        Daemon::start_in_own_network("ports without a daemon").await
+    else {
         return;
     };
     daemon.network("one").await;
@@ -177,7 +168,10 @@ async fn a_published_port_and_names_outlive_a_killed_daemon() {
 
 #[tokio::test]
 async fn another_containers_network_is_shared_with_its_files() {
-    let Some(daemon) = start("container mode").await else { return };
+    let Some(daemon) = Daemon::start_in_own_network("container mode").await
+    else {
+        return;
+    };
     daemon.run("web", on("bridge", WEB, None)).await;
     let own = daemon.says("bridge", "cat /etc/hosts").await.1;
     let shared = daemon.says("container:web", "cat /etc/hosts").await;
@@ -190,7 +184,9 @@ async fn another_containers_network_is_shared_with_its_files() {
 
 #[tokio::test]
 async fn a_daemon_that_ends_with_nothing_running_leaves_the_host_as_it_was() {
-    let Some(daemon) = start("a clean end").await else { return };
+    let Some(daemon) = Daemon::start_in_own_network("a clean end").await else {
+        return;
+    };
     daemon.network("one").await;
     daemon.says("one", "true").await;
     drop(daemon);

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use cli_api::server::{ApiError, ApiVersion, JsonBody, Params};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 use layers::Platform;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::blocking;
 use super::streams::{self, Query};
 use crate::engine::filters::Filters;
-use crate::engine::images::auth::{Login, header};
+use crate::engine::images::auth::{self, Login};
 use crate::engine::images::list::{self, Wish};
 use crate::engine::images::{pull, push, transfer};
 use crate::engine::{Engine, Error};
@@ -63,10 +63,12 @@ async fn view(
     State(engine): Shared,
     Extension(version): Extension<ApiVersion>,
     Path(path): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let (name, verb) = split(&path)?;
     match verb {
         "json" => {
+            let version = understood_by(&headers, version);
             let view = move || engine.inspect_image(&name, version);
             Ok(Json(blocking(view).await?).into_response())
         }
@@ -76,6 +78,17 @@ async fn view(
         }
         "get" => export(engine, vec![name]).await,
         _ => Err(nothing()),
+    }
+}
+
+/// Compose 1 asks in the newest version and looks all the same for a field
+/// that went with 1.45; without it, it cannot replace a container.
+fn understood_by(headers: &HeaderMap, version: ApiVersion) -> ApiVersion {
+    let agent = headers.get(header::USER_AGENT);
+    let agent = agent.and_then(|it| it.to_str().ok()).unwrap_or_default();
+    match agent.starts_with("docker-compose/1.") {
+        true => version.min(ApiVersion(1, 44)),
+        false => version,
     }
 }
 
@@ -99,7 +112,7 @@ async fn change(
             let request = push::Request {
                 name,
                 tag: query.get("tag").to_owned(),
-                auth: header(&headers),
+                auth: auth::header(&headers),
             };
             streams::lines(engine, move |engine, progress| {
                 engine.push(&request, progress)
@@ -159,7 +172,7 @@ async fn create(
         image: query.get("fromImage").to_owned(),
         tag: query.get("tag").to_owned(),
         platform,
-        auth: header(&headers),
+        auth: auth::header(&headers),
         offline: !query.get("offline").eq("never"),
     };
     streams::lines(engine, move |engine, progress| {
@@ -208,7 +221,7 @@ async fn distribution(
     if verb != "json" {
         return Err(nothing());
     }
-    let auth = header(&headers);
+    let auth = auth::header(&headers);
     let found = blocking(move || engine.describe(&name, auth)).await?;
     Ok(Json(json!({
         "Descriptor": {

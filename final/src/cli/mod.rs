@@ -39,6 +39,7 @@ mod streams;
 mod system;
 mod terminal;
 mod units;
+mod usage;
 mod volume;
 
 use std::process::ExitCode;
@@ -125,27 +126,14 @@ pub fn main() -> ExitCode {
     end_with_our_reader();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(wrong) => return usage(&wrong),
+        Err(wrong) => {
+            let words = std::env::args().skip(1);
+            return usage::report(&wrong, Cli::command(), words);
+        }
     };
     match run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(why) => failure::report(&why),
-    }
-}
-
-/// Help goes to standard output; what was mistyped is explained, with
-/// Docker's exit codes: 125 for flags, 1 for a command that is none.
-fn usage(wrong: &clap::Error) -> ExitCode {
-    use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
-    use clap::error::ErrorKind::{
-        DisplayHelpOnMissingArgumentOrSubcommand as Bare, InvalidSubcommand,
-    };
-    // Printing can only fail if nobody reads it.
-    let _ = wrong.print();
-    match wrong.kind() {
-        DisplayHelp | DisplayVersion | Bare => ExitCode::SUCCESS,
-        InvalidSubcommand => ExitCode::FAILURE,
-        _ => ExitCode::from(125),
     }
 }
 

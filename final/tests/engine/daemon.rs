@@ -51,6 +51,21 @@ impl Daemon {
         Some(daemon)
     }
 
+    /// The same in a network namespace that this thread stays in.
+    #[allow(dead_code, reason = "not all test programs need it")]
+    pub(crate) async fn start_in_own_network(test: &str) -> Option<Daemon> {
+        if testing::root_or_skip(test) {
+            let flags = rustix::thread::UnshareFlags::NEWNET;
+            // SAFETY: the test's own thread; only its network changes.
+            unsafe { rustix::thread::unshare_unsafe(flags) }.unwrap();
+            let up = Command::new("/bin/busybox")
+                .args(["ip", "link", "set", "lo", "up"])
+                .status();
+            up.unwrap();
+        }
+        Daemon::start(test).await
+    }
+
     /// The daemon dies without a word and another one takes its place after
     /// `pause`.
     pub(crate) fn kill_and_restart(&mut self, pause: Duration) {

@@ -148,6 +148,7 @@ impl BuildArgs {
             return self.body_from_stdin();
         }
         let files = BuildContext::open(&self.context, self.file.as_deref())?;
+        files.check()?;
         let dockerfile = files.dockerfile.clone();
         let body =
             download::written("application/x-tar", move |out| files.write(out));

@@ -1,8 +1,9 @@
 //! The build context as a tar archive, without what `.dockerignore` names.
 
-use std::fs;
+use std::fs::{self, File, FileType};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use layers::build::ignore::Ignore;
@@ -51,6 +52,29 @@ impl BuildContext {
         Ok(BuildContext { root, ignore, dockerfile: name, outside })
     }
 
+    /// Whether everything that is to be sent can be read. Found out before
+    /// anything is: a request that breaks off in the middle would put the
+    /// blame on the daemon.
+    ///
+    /// # Errors
+    /// In Docker's words, with the path.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let walked = self.walk(Path::new(""), &mut |path, kind| {
+            let place = self.root.join(path);
+            match kind.is_file() {
+                true => File::open(&place).map(drop),
+                false => Ok(()),
+            }
+            .map_err(|why| named(&place, &why))
+        });
+        walked.map_err(|why| match why.kind() {
+            io::ErrorKind::PermissionDenied => anyhow::anyhow!(
+                "error checking context: no permission to read from {why}"
+            ),
+            _ => anyhow::anyhow!("error checking context: {why}"),
+        })
+    }
+
     /// Writes the archive.
     ///
     /// # Errors
@@ -58,7 +82,9 @@ impl BuildContext {
     pub(crate) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut builder = tar::Builder::new(out);
         builder.follow_symlinks(false);
-        self.add(&mut builder, Path::new(""))?;
+        self.walk(Path::new(""), &mut |path, kind| {
+            append(&mut builder, &self.root.join(path), path, kind)
+        })?;
         if let Some(text) = &self.outside {
             let mut header = tar::Header::new_gnu();
             header.set_mode(0o644);
@@ -72,10 +98,11 @@ impl BuildContext {
         builder.into_inner()?.flush()
     }
 
-    fn add(
+    /// Goes through everything that is sent, directories first.
+    fn walk(
         &self,
-        builder: &mut tar::Builder<&mut dyn Write>,
         dir: &Path,
+        visit: &mut dyn FnMut(&Path, FileType) -> io::Result<()>,
     ) -> io::Result<()> {
         let at = self.root.join(dir);
         let mut entries: Vec<_> = fs::read_dir(&at)
@@ -86,18 +113,12 @@ impl BuildContext {
         for entry in entries {
             let path = dir.join(entry.file_name());
             let kind = entry.file_type()?;
-            let skip = self.skips(&path);
+            if !self.skips(&path) {
+                visit(&path, kind)?;
+            }
             if kind.is_dir() {
                 // A later `!pattern` may bring something back from inside.
-                if !skip {
-                    builder.append_dir(&path, entry.path())?;
-                }
-                self.add(builder, &path)?;
-            } else if !skip && (kind.is_file() || kind.is_symlink()) {
-                // Sockets and devices mean nothing elsewhere.
-                builder
-                    .append_path_with_name(entry.path(), &path)
-                    .map_err(|why| named(&entry.path(), &why))?;
+                self.walk(&path, visit)?;
             }
         }
         Ok(())
@@ -115,6 +136,31 @@ impl BuildContext {
 
 /// The name under which a Dockerfile from elsewhere is sent.
 const OUTSIDE: &str = ".dockerfile.outside";
+
+/// Puts one thing into the archive. Sockets and devices mean nothing
+/// elsewhere.
+fn append(
+    builder: &mut tar::Builder<&mut dyn Write>,
+    place: &Path,
+    path: &Path,
+    kind: FileType,
+) -> io::Result<()> {
+    let appended = if kind.is_dir() {
+        builder.append_dir(path, place)
+    } else if kind.is_file() || kind.is_symlink() {
+        builder.append_path_with_name(place, path)
+    } else if kind.is_fifo() {
+        // Its entry only: opening it would wait for a writer.
+        let mut header = tar::Header::new_gnu();
+        header.set_metadata(&fs::symlink_metadata(place)?);
+        header.set_entry_type(tar::EntryType::Fifo);
+        header.set_size(0);
+        builder.append_data(&mut header, path, io::empty())
+    } else {
+        Ok(())
+    };
+    appended.map_err(|why| named(place, &why))
+}
 
 fn named(path: &Path, why: &io::Error) -> io::Error {
     io::Error::new(why.kind(), format!("{}: {why}", path.display()))
