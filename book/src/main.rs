@@ -4,7 +4,8 @@
 //! Two promises are kept here. Every Rust listing is cut out of code that the
 //! workspace compiles ([`weave`]), and every console block is a transcript
 //! that was run ([`transcript`]). What is left for a reader to trip over, such
-//! as a dead link, is looked for in [`lint`].
+//! as a dead link, is looked for in [`lint`]. The same program runs the
+//! [`workshop`]: exercises whose checks look at the kernel.
 
 mod anchors;
 mod attacks;
@@ -17,6 +18,7 @@ mod render;
 mod serve;
 mod transcript;
 mod weave;
+mod workshop;
 
 use std::path::{Path, PathBuf};
 
@@ -81,6 +83,8 @@ enum Verb {
         #[arg(long)]
         bless: bool,
     },
+    #[command(flatten)]
+    Workshop(workshop::Verb),
 }
 
 fn main() -> Result<()> {
@@ -105,6 +109,7 @@ fn main() -> Result<()> {
         Some(Verb::Transcripts { chapter, bless }) => {
             transcript::run_all(&root, chapter.as_deref(), bless)
         }
+        Some(Verb::Workshop(verb)) => verb.run(&root),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Weaving: putting compiled code into the text.
 //!
-//! Six directives stand alone on a line of a chapter:
+//! A directive stands alone on a line of a chapter:
 //!
 //! * `{{#listing steps/02-namespaces/src/lib.rs:clone}}` becomes the part of
 //!   that file named `clone` (see [`crate::anchors`]), captioned with the
@@ -14,6 +14,8 @@
 //!   [`crate::attacks`]).
 //! * `{{#prices start}}` becomes a table of what the benches of that group
 //!   cost (see [`crate::prices`]).
+//! * `{{#exercises 02}}` becomes the exercises of a chapter, and
+//!   `{{#answers}}` the answers to all (see [`crate::workshop`]).
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -25,6 +27,7 @@ use mdbook_preprocessor::book::{Book, BookItem};
 use mdbook_preprocessor::{Preprocessor, PreprocessorContext};
 use similar::TextDiff;
 
+use crate::workshop::page;
 use crate::{anchors, attacks, pictures, prices};
 
 /// The mdBook preprocessor that expands the directives and fails if an
@@ -70,10 +73,12 @@ impl Weave {
             ["snapshot", file] => self.snapshot(file),
             ["attacks"] => Ok(attacks::table()),
             ["prices", group] => prices::table(&self.root, group),
+            ["exercises", chapter] => page::exercises(&self.root, chapter),
+            ["answers"] => page::answers(&self.root),
             _ => bail!(
                 "unknown directive; there are `listing FILE:ANCHOR`, \
                  `difference NN NN`, `picture NAME`, `snapshot FILE`, \
-                 `attacks` and `prices GROUP`"
+                 `attacks`, `prices GROUP`, `exercises NN` and `answers`"
             ),
         }
     }

@@ -1,0 +1,3 @@
+mod check;
+#[path = "solution.rs"]
+mod learner;
