@@ -133,19 +133,27 @@ struct Page {
     links: BTreeSet<String>,
 }
 
+/// The rendered pages below `dir` that a reader opens: not mdBook's sidebar
+/// frame, and not the page for a missing address, which is served from any
+/// depth.
+pub(crate) fn pages(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut pages: Vec<PathBuf> = fs::read_dir(dir)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()?;
+    pages.retain(|path| {
+        path.extension().is_some_and(|end| end == "html")
+            && !["toc.html", "404.html"].iter().any(|n| path.ends_with(n))
+    });
+    pages.sort();
+    Ok(pages)
+}
+
 fn read_pages(dir: &Path) -> Result<BTreeMap<PathBuf, Page>> {
     let id = Regex::new(r#"\sid="([^"]+)""#)?;
     let link = Regex::new(r#"\s(?:href|src)="([^"]*)""#)?;
     let comment = Regex::new(r"(?s)<!--.*?-->")?;
-    let mut pages = BTreeMap::new();
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        // The reader never opens mdBook's sidebar frame by itself, and the
-        // page for a missing address is served from any depth.
-        let skip = ["toc.html", "404.html"].iter().any(|n| path.ends_with(n));
-        if skip || path.extension().is_none_or(|end| end != "html") {
-            continue;
-        }
+    let mut read = BTreeMap::new();
+    for path in pages(dir)? {
         let text = fs::read_to_string(&path)?;
         let text = comment.replace_all(&text, "").into_owned();
         let all = |regex: &Regex| {
@@ -153,9 +161,9 @@ fn read_pages(dir: &Path) -> Result<BTreeMap<PathBuf, Page>> {
             found.map(|part| part[1].to_owned()).collect::<BTreeSet<_>>()
         };
         let (ids, links) = (all(&id), all(&link));
-        pages.insert(path, Page { text, ids, links });
+        read.insert(path, Page { text, ids, links });
     }
-    Ok(pages)
+    Ok(read)
 }
 
 /// Why a link leads nowhere, or `None` if it leads somewhere.
