@@ -1,7 +1,7 @@
 //! The daemon's side: starting shims and talking to them.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use namespaces::WindowSize;
+use rustix::io::retry_on_intr;
+use rustix::net::{RecvFlags, recv};
 
 use super::protocol::{Answer, Attach, Refusal, Request, Status};
 use super::spec::{Exit, SHIM_LOG, SOCKET, SPEC, Spec};
@@ -171,12 +173,22 @@ fn connect(dir: &Path) -> std::io::Result<UnixStream> {
 }
 
 /// Reads up to the newline and not a byte more: what follows an answer to
-/// `attach` belongs to the streams.
+/// `attach` belongs to the streams. Byte by byte would take a daemon with
+/// many containers millions of calls when it comes back.
 fn read_line(mut stream: &UnixStream) -> std::io::Result<Vec<u8>> {
     let mut line = Vec::new();
-    let mut reader = BufReader::with_capacity(1, &mut stream);
-    reader.read_until(b'\n', &mut line)?;
-    Ok(line)
+    let mut ahead = [0; 4096];
+    loop {
+        let (_, seen) =
+            retry_on_intr(|| recv(stream, &mut ahead[..], RecvFlags::PEEK))?;
+        let end = ahead[..seen].iter().position(|it| *it == b'\n');
+        let piece = &mut ahead[..end.map_or(seen, |it| it + 1)];
+        stream.read_exact(piece)?;
+        line.extend_from_slice(piece);
+        if end.is_some() || seen == 0 {
+            return Ok(line);
+        }
+    }
 }
 
 fn unexpected(answer: Answer) -> Error {
