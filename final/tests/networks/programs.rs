@@ -43,7 +43,7 @@ async fn start_with_programs(test: &str) -> Option<Daemon> {
             return None;
         }
     }
-    start(test).await
+    Daemon::start_in_own_network(test).await
 }
 
 impl Daemon {

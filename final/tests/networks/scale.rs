@@ -1,6 +1,7 @@
 //! Many at once: nothing is given twice, and nothing stays.
 
 use std::collections::HashSet;
+use std::process::Command;
 use std::time::Instant;
 
 use futures_util::StreamExt;
@@ -33,7 +34,11 @@ impl Daemon {
 
 #[tokio::test]
 async fn two_hundred_starts_and_stops_at_eight_at_once_leave_nothing() {
-    let Some(daemon) = start("200 starts and stops").await else { return };
+    let Some(daemon) =
+        Daemon::start_in_own_network("200 starts and stops").await
+    else {
+        return;
+    };
     daemon.network("one").await;
     let before = links();
     let held = std::cell::RefCell::new(HashSet::new());
@@ -59,7 +64,10 @@ async fn two_hundred_starts_and_stops_at_eight_at_once_leave_nothing() {
 async fn five_hundred_containers_live_on_two_hundred_networks() {
     const NETWORKS: usize = 200;
     const CONTAINERS: usize = 500;
-    let Some(mut daemon) = start("500 containers").await else { return };
+    let Some(mut daemon) = Daemon::start_in_own_network("500 containers").await
+    else {
+        return;
+    };
     if available() < 4 << 20 {
         cli_api::testing::skip("500 containers", "less than 4 GiB are free");
         return;

@@ -1,6 +1,7 @@
 //! What goes on while the network changes below it.
 
 use std::net::Ipv4Addr;
+use std::process::Command;
 
 use super::*;
 
@@ -49,7 +50,9 @@ fn uplink() -> Ipv4Addr {
 
 #[tokio::test]
 async fn a_stream_through_a_published_port_outlives_a_killed_daemon() {
-    let Some(mut daemon) = start("a stream and a killed daemon").await else {
+    let Some(mut daemon) =
+        Daemon::start_in_own_network("a stream and a killed daemon").await
+    else {
         return;
     };
     let host = uplink();
@@ -76,7 +79,11 @@ async fn a_stream_through_a_published_port_outlives_a_killed_daemon() {
 
 #[tokio::test]
 async fn other_networks_come_and_go_without_a_stream_noticing() {
-    let Some(daemon) = start("connect under traffic").await else { return };
+    let Some(daemon) =
+        Daemon::start_in_own_network("connect under traffic").await
+    else {
+        return;
+    };
     uplink();
     daemon.network("one").await;
     daemon.network("two").await;
@@ -98,7 +105,9 @@ async fn other_networks_come_and_go_without_a_stream_noticing() {
 
 #[tokio::test]
 async fn an_alias_of_three_containers_is_served_by_each_in_turn() {
-    let Some(daemon) = start("round robin").await else { return };
+    let Some(daemon) = Daemon::start_in_own_network("round robin").await else {
+        return;
+    };
     daemon.network("one").await;
     let mut ids = Vec::new();
     for name in ["web1", "web2", "web3"] {
@@ -134,7 +143,10 @@ async fn an_alias_of_three_containers_is_served_by_each_in_turn() {
 
 #[tokio::test]
 async fn a_containers_files_and_mtu_are_those_of_its_network() {
-    let Some(daemon) = start("hosts and MTU").await else { return };
+    let Some(daemon) = Daemon::start_in_own_network("hosts and MTU").await
+    else {
+        return;
+    };
     let mtu = ("com.docker.network.driver.mtu".to_owned(), "1400".to_owned());
     let wanted = NetworkCreateRequest {
         name: "narrow".to_owned(),
@@ -171,7 +183,10 @@ async fn a_containers_files_and_mtu_are_those_of_its_network() {
 
 #[tokio::test]
 async fn a_port_that_is_taken_leaves_no_trace_of_the_container() {
-    let Some(daemon) = start("a taken port").await else { return };
+    let Some(daemon) = Daemon::start_in_own_network("a taken port").await
+    else {
+        return;
+    };
     daemon.run("web", on("bridge", WEB, Some(8080))).await;
     let before = cables();
     daemon.create("late", on("bridge", WEB, Some(8080))).await;
