@@ -5,4 +5,5 @@ pub mod cli;
 pub mod engine;
 pub mod explain;
 pub mod network;
+pub mod rootless;
 pub mod shim;

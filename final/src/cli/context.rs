@@ -10,7 +10,7 @@ use cli_api::{Error, daemon};
 use http::Method;
 
 use super::failure::Failure;
-use crate::engine::config::Settings;
+use crate::engine::config::{Settings, claim_runtime_dir};
 
 /// The newest version of the API that this command speaks.
 pub(crate) const NEWEST: (u16, u16) = (1, 51);
@@ -42,7 +42,10 @@ impl Context {
     pub(crate) async fn connect(global: &Global) -> anyhow::Result<Context> {
         let client = match global.given_host() {
             Some(given) => Client::new(given.parse()?),
-            None => Client::new(Place::usual().ensure_running()?),
+            None => {
+                claim_runtime_dir()?;
+                Client::new(Place::usual().ensure_running()?)
+            }
         };
         let ping = match ping(&client).await {
             // It was killed at this moment: the kernel still accepted the

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Parser;
 use serde::Deserialize;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use super::containers::bytes;
 use super::error::{Error, Result};
 use crate::network::{self, DefaultBridge};
+use crate::rootless::{Rootless, private_directory};
 
 /// Where a file of settings is looked for if none is named.
 pub const CONFIG_FILE: &str = "/etc/skiff/daemon.json";
@@ -117,6 +119,10 @@ pub struct Settings {
     /// Largest packet on the default bridge, in bytes
     #[arg(long, value_name = "BYTES")]
     pub mtu: Option<u32>,
+    /// The namespaces that an ordinary user's daemon has moved into.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub rootless: Option<Arc<Rootless>>,
 }
 
 /// A limit as `--default-ulimit` and `HostConfig.Ulimits` have it.
@@ -260,7 +266,23 @@ impl Settings {
             ip: self.ip.or(other.ip),
             bip: self.bip.or(other.bip),
             mtu: self.mtu.or(other.mtu),
+            rootless: None,
         }
+    }
+
+    /// Writes down the usual places of the user that this process has now,
+    /// as absolute paths: in namespaces of its own it will be root, and in
+    /// another directory.
+    ///
+    /// # Errors
+    /// A current directory that is gone.
+    pub fn settle(&mut self) -> std::io::Result<()> {
+        let data_root = std::path::absolute(self.data_root())?;
+        let exec_root = std::path::absolute(self.exec_root())?;
+        self.hosts = self.hosts();
+        self.data_root = Some(data_root);
+        self.exec_root = Some(exec_root);
+        Ok(())
     }
 
     /// Where state is kept: `--data-root`, or the usual place for this user.
@@ -339,7 +361,10 @@ impl Settings {
             options.host_binding = Some(address);
         }
         options.mtu = self.mtu;
-        options.rootless = !rustix::process::geteuid().is_root();
+        if let Some(rootless) = &self.rootless {
+            options.keeper = Some(Arc::clone(&rootless.keeper));
+            options.reserved.clone_from(&rootless.host_routes);
+        }
         Ok(options)
     }
 
@@ -366,10 +391,26 @@ impl Settings {
 }
 
 fn runtime_dir() -> PathBuf {
+    let set = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    set.unwrap_or_else(own_tmp)
+}
+
+fn own_tmp() -> PathBuf {
     let uid = rustix::process::geteuid().as_raw();
-    std::env::var_os("XDG_RUNTIME_DIR")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| format!("/tmp/skiff-{uid}").into())
+    format!("/tmp/skiff-{uid}").into()
+}
+
+/// Makes sure that `/tmp/skiff-UID`, if it is used for want of an
+/// `XDG_RUNTIME_DIR`, is this user's: in `/tmp` anybody may make it first.
+///
+/// # Errors
+/// That it is somebody else's.
+pub fn claim_runtime_dir() -> anyhow::Result<()> {
+    let root = rustix::process::geteuid().is_root();
+    if root || std::env::var_os("XDG_RUNTIME_DIR").is_some() {
+        return Ok(());
+    }
+    private_directory(&own_tmp())
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -5,19 +5,23 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::net::ToSocketAddrs;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use cli_api::server::{
     ApiVersion, Identity, Listener, bind_tcp, bind_unix, serve,
 };
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::Engine;
-use super::config::Settings;
+use super::config::{Settings, claim_runtime_dir};
 use crate::api;
+use crate::rootless::{self, Keeper, Rootless};
 
 /// The newest version of Docker's API that is spoken.
 pub const API_VERSION: ApiVersion = ApiVersion(1, 51);
@@ -38,18 +42,18 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn run(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<()> {
     let name = OsString::from("skiff daemon");
-    let settings = Settings::load(std::iter::once(name).chain(arguments))?;
+    let mut settings = Settings::load(std::iter::once(name).chain(arguments))?;
     log_to_stderr(&settings)?;
-    if !rustix::process::geteuid().is_root() {
-        bail!(
-            "the daemon needs root: it mounts file systems, makes cgroups \
-             and network links; start it with sudo"
-        );
-    }
+    claim_runtime_dir()?;
+    settings.settle().context("cannot tell the current directory")?;
     let root = settings.data_root();
     std::fs::create_dir_all(&root)
         .with_context(|| format!("cannot make {}", root.display()))?;
     let _lock = lock(&root)?;
+    if !rustix::process::geteuid().is_root() {
+        let rootless = rootless::enter(&root, &settings.exec_root())?;
+        settings.rootless = Some(Arc::new(rootless));
+    }
     raise_descriptors();
     if let Some(path) = &settings.pidfile {
         let pid = std::process::id().to_string();
@@ -79,7 +83,7 @@ async fn listen(settings: Settings) -> anyhow::Result<()> {
     // request then waits in the backlog while the engine opens.
     let mut listeners = Vec::new();
     for host in &hosts {
-        listeners.push(bind(host).await?);
+        listeners.push(bind(host, settings.rootless.as_deref()).await?);
     }
     let handle = tokio::runtime::Handle::current();
     let engine =
@@ -87,7 +91,8 @@ async fn listen(settings: Settings) -> anyhow::Result<()> {
             .await??;
     let (stop, stopped) = watch::channel(false);
     let networks = engine.networks.clone();
-    for warning in networks.warnings() {
+    for warning in engine.warnings() {
+        let warning = warning.trim_start_matches("WARNING: ");
         tracing::warn!("{warning}");
     }
     let identity = Identity {
@@ -118,7 +123,10 @@ async fn listen(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn bind(host: &str) -> anyhow::Result<Listener> {
+async fn bind(
+    host: &str,
+    rootless: Option<&Rootless>,
+) -> anyhow::Result<Listener> {
     if let Some(path) = host.strip_prefix("unix://") {
         return Ok(bind_unix(Path::new(path))?);
     }
@@ -141,7 +149,24 @@ async fn bind(host: &str) -> anyhow::Result<Listener> {
              ssh -L"
         );
     }
-    Ok(bind_tcp(address).await?)
+    match rootless {
+        Some(it) => bind_outside(&it.keeper, address),
+        None => Ok(bind_tcp(address).await?),
+    }
+}
+
+/// In our own network nobody would find the API; the keeper opens the port
+/// in the host's.
+fn bind_outside(keeper: &Keeper, address: &str) -> anyhow::Result<Listener> {
+    let bind = || {
+        let place = address.to_socket_addrs()?.next();
+        let place = place.ok_or(std::io::ErrorKind::AddrNotAvailable)?;
+        let (socket, _) = keeper.bind(place.ip(), place.port(), false)?;
+        TcpListener::from_std(socket.into())
+    };
+    let listener =
+        bind().with_context(|| format!("cannot listen on {address}"))?;
+    Ok(Listener::Tcp(listener))
 }
 
 /// A container can cost half a dozen descriptors (its resolver, its ports),

@@ -143,7 +143,7 @@ impl Engine {
         let log = config.log_driver.as_deref().unwrap_or("json-file");
         let runtime = json!({ "path": "skiff shim" });
         let mut security = vec!["name=seccomp,profile=builtin".to_owned()];
-        if !rustix::process::geteuid().is_root() {
+        if config.rootless.is_some() {
             security.push("name=rootless".to_owned());
         }
         json!({
@@ -160,7 +160,7 @@ impl Engine {
                 "Log": ["json-file", "local", "none"],
             },
             "LoggingDriver": log,
-            "CgroupDriver": "cgroupfs",
+            "CgroupDriver": cgroup_driver(),
             "CgroupVersion": cgroup_version(),
             "Debug": config.debug,
             "ExperimentalBuild": false,
@@ -182,8 +182,32 @@ impl Engine {
             "CDISpecDirs": [],
             "Swarm": swarm(),
             "DefaultAddressPools": null,
-            "Warnings": self.networks.warnings(),
+            "Warnings": self.warnings(),
         })
+    }
+
+    /// What a user should know of this host and of his rights on it.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut all = self.networks.warnings();
+        let Some(rootless) = &self.config.rootless else { return all };
+        all.extend(rootless.warnings.iter().cloned());
+        if cgroup_driver() == "none" {
+            // Docker's sentences.
+            let way_out = match cgroup_version() {
+                "2" => {
+                    "Systemd is required to enable cgroups in \
+                        rootless-mode."
+                }
+                _ => {
+                    "To enable cgroups in rootless-mode, you need to boot \
+                      the system in cgroup v2 mode."
+                }
+            };
+            all.push(format!(
+                "WARNING: Running in rootless-mode without cgroups. {way_out}"
+            ));
+        }
+        all
     }
 
     fn registry_config(&self) -> Value {
@@ -270,6 +294,12 @@ fn swarm() -> Value {
         "Error": "",
         "RemoteManagers": null,
     })
+}
+
+/// `none` where this user may make no cgroup at all.
+fn cgroup_driver() -> &'static str {
+    let usable = Hierarchy::detect().is_ok_and(|it| it.is_usable());
+    if usable { "cgroupfs" } else { "none" }
 }
 
 fn cgroup_version() -> &'static str {

@@ -44,7 +44,12 @@ impl Networks {
             let other = other.to_owned();
             self.share_files(request, &other)?;
             let namespace = Namespace::Container(other);
-            return Ok(Attached { namespace, ..Attached::default() });
+            return Ok(Attached {
+                namespace,
+                endpoints: BTreeMap::new(),
+                ports: BTreeMap::new(),
+                warnings: vec![],
+            });
         }
         if request.mode == "host" {
             return self.attach_to_host(request);
@@ -105,17 +110,14 @@ impl Networks {
         Ok(Attached {
             namespace: Namespace::Host,
             endpoints,
+            ports: BTreeMap::new(),
             warnings,
-            ..Attached::default()
         })
     }
 
     fn attach_all(&self, request: AttachRequest) -> Result<Attached, Error> {
         let sandbox = self.reserve(request)?;
         let id = sandbox.request.id.clone();
-        if self.rootless() {
-            return self.attach_rootless(&sandbox);
-        }
         let (path, mut fresh) = self.nursery.take(&id)?;
         let warnings = self.wire(&sandbox, &mut fresh)?;
         let sandbox = self.sandbox(&id)?;
@@ -172,24 +174,6 @@ impl Networks {
         Ok(())
     }
 
-    /// An ordinary user's container has a loopback and nothing else: the
-    /// host's network namespace is not ours to plug cables into.
-    fn attach_rootless(&self, sandbox: &Sandbox) -> Result<Attached, Error> {
-        let mut warnings = Vec::new();
-        if sandbox.request.mode != "none" {
-            warnings.push(
-                "no network but the loopback, and no published ports: \
-                 bridges need root; run the engine as root, or the \
-                 container with --network host"
-                    .to_owned(),
-            );
-        }
-        self.write_files(sandbox)?;
-        let endpoints = self.endpoints(&sandbox.request.id);
-        let namespace = Namespace::New;
-        Ok(Attached { namespace, endpoints, warnings, ..Attached::default() })
-    }
-
     /// What inspect shows for a container without a bridge network.
     fn placeholder(
         &self,
@@ -242,17 +226,15 @@ impl Networks {
             }
             gone
         };
-        let live = lock(&self.live).remove(container);
         let mut errors = Vec::new();
         if let Some(sandbox) = &gone {
             errors.extend(self.unpublish(sandbox).err());
             errors.extend(self.update_links().err());
+            self.stop_forwarding(sandbox);
         }
-        if let Some(live) = live {
-            let runtime = self.runtime();
-            let forwarders = live.forwarders.into_iter();
-            forwarders.for_each(|it| it.stop(&runtime));
-            live.resolver.into_iter().for_each(|it| it.stop(&runtime));
+        let live = lock(&self.live).remove(container);
+        if let Some(resolver) = live.and_then(|it| it.resolver) {
+            resolver.stop(&self.runtime());
         }
         errors.extend(self.nursery.release(container).err());
         if let Some(sandbox) = &gone {

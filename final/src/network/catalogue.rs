@@ -8,10 +8,9 @@ use ipnet::IpNet;
 
 use super::bridge::PREDEFINED;
 use super::pool::{free_subnet, local_pool6, overlap, usable};
-use super::route::Route;
 use super::state::State;
 use super::types::{ConfigFrom, Ipam, IpamConfig, Member, NetworkCreate};
-use super::{Error, Network, Networks};
+use super::{Error, Network, Networks, routes};
 
 impl Networks {
     /// Creates a bridge network, in the kernel too.
@@ -23,9 +22,7 @@ impl Networks {
         check(&wanted)?;
         let _one_at_a_time = self.changing_networks();
         let network = self.plan(wanted)?;
-        if !self.rootless() {
-            self.ensure_bridge(&network)?;
-        }
+        self.ensure_bridge(&network)?;
         let saved = {
             let mut state = self.state();
             state.networks.insert(network.id.clone(), network.clone());
@@ -109,9 +106,8 @@ impl Networks {
             .flat_map(|it| it.subnets())
             .map(|it| it.subnet)
             .collect();
-        if !self.rootless() {
-            taken.extend(Route::open()?.destinations()?);
-        }
+        taken.extend(routes()?);
+        taken.extend(&self.options.reserved);
         // Where the resolver is reached over a default route alone, its
         // address is in no route and still must stay reachable.
         let servers = self.resolver.servers.iter();

@@ -47,9 +47,6 @@ impl Networks {
 
     /// Tells the firewall which links there are now.
     pub(super) fn update_links(&self) -> Result<(), Error> {
-        if self.rootless() {
-            return Ok(());
-        }
         let links = self.open_links();
         self.firewall.set_links(links)
     }

@@ -185,7 +185,7 @@ impl Networks {
 
     pub(super) fn delete_bridge(&self, network: &Network) -> Result<(), Error> {
         let theirs = network.is_default() && self.options.bridge.is_theirs();
-        if self.rootless() || theirs {
+        if theirs {
             return Ok(());
         }
         lock(&self.route).delete(&network.bridge_name())

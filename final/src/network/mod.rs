@@ -53,19 +53,21 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use ipnet::IpNet;
 use tokio::runtime::{Handle, Runtime};
 
 pub use cables::Cable;
 pub use error::Error;
 pub use options::{DefaultBridge, Options};
 pub use pool::{AddressPool, default_pools};
+pub(crate) use ports::{Held, Published, bind};
+pub(crate) use proxy::Forwarder;
 pub use types::*;
 
 use dns::Resolver;
 use files::HostResolver;
 use firewall::Firewall;
 use netns::Nursery;
-use proxy::Forwarder;
 use reaper::Reaper;
 use route::Route;
 use state::{Files, State};
@@ -109,11 +111,7 @@ impl Networks {
         let files = Files::open(&options.data_root)?;
         let (state, damaged) = files.load()?;
         let options::OwnNames { bridge, table, pins } = options.own_names();
-        let outside = if options.rootless {
-            vec![]
-        } else {
-            links::become_router(&options.run_dir)?
-        };
+        let outside = links::become_router(&options.run_dir)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("skiff-network")
@@ -158,14 +156,12 @@ impl Networks {
                 errors.extend(self.nursery.release(&id).err());
             }
         }
-        if !self.options.rootless {
-            self.rebuild_firewall();
-            // At once, so that other engines see whose the subnet is.
-            if let Ok(default) = self.inspect("bridge") {
-                errors.extend(self.claim_bridge(&default).err());
-            }
-            self.nursery.fill();
+        self.rebuild_firewall();
+        // At once, so that other engines see whose the subnet is.
+        if let Ok(default) = self.inspect("bridge") {
+            errors.extend(self.claim_bridge(&default).err());
         }
+        self.nursery.fill();
         errors
     }
 
@@ -204,7 +200,7 @@ impl Networks {
     /// # Errors
     /// What could not be removed; the rest is.
     pub fn close(&self) -> Result<(), Error> {
-        if !self.state().sandboxes.is_empty() || self.options.rootless {
+        if !self.state().sandboxes.is_empty() {
             return Ok(());
         }
         self.settle();
@@ -221,10 +217,6 @@ impl Networks {
     /// Returns when the links of all containers that have left are gone.
     pub fn settle(&self) {
         self.reaper.settle();
-    }
-
-    fn rootless(&self) -> bool {
-        self.options.rootless
     }
 
     fn warn(&self, line: String) {
@@ -280,6 +272,22 @@ fn at_once(
         worker();
     });
     errors.into_inner().unwrap_or_else(|it| it.into_inner())
+}
+
+/// The subnets that the calling thread's network namespace has routes to.
+///
+/// # Errors
+/// A kernel that refuses rtnetlink.
+pub(crate) fn routes() -> Result<Vec<IpNet>, Error> {
+    Route::open()?.destinations()
+}
+
+/// Switches on the loopback of the calling thread's network namespace.
+///
+/// # Errors
+/// A kernel that refuses rtnetlink.
+pub(crate) fn loopback_up() -> Result<(), Error> {
+    Route::open()?.up(1, "lo")
 }
 
 /// A lock that outlives panics: what it guards is never left half-changed.

@@ -2,11 +2,13 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
 use super::pool::{AddressPool, default_pools};
+use crate::rootless::Keeper;
 
 /// Settings of [`Networks::open`](super::Networks::open).
 #[derive(Debug, Clone)]
@@ -34,8 +36,12 @@ pub struct Options {
     pub mtu: Option<u32>,
     /// Where networks without `--subnet` get one.
     pub pools: Vec<AddressPool>,
-    /// This daemon has no rights in the host's network namespace.
-    pub rootless: bool,
+    /// Who opens ports on the host, if this process is in a network
+    /// namespace of its own. `None`: this process.
+    pub keeper: Option<Arc<Keeper>>,
+    /// Subnets that no network may get by itself, besides those that this
+    /// process has routes to.
+    pub reserved: Vec<IpNet>,
 }
 
 impl Options {
@@ -56,7 +62,8 @@ impl Options {
             bip: None,
             mtu: None,
             pools: default_pools(),
-            rootless: false,
+            keeper: None,
+            reserved: vec![],
         }
     }
 

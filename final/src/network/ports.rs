@@ -26,8 +26,8 @@ pub(super) struct Wanted {
 }
 
 /// A host port that was given to a container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Published {
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Published {
     /// A host address, or the unspecified one of a family.
     pub(super) host: IpAddr,
     pub(super) port: u16,
@@ -37,11 +37,15 @@ pub(super) struct Published {
 
 /// A port with the socket that holds it.
 #[derive(Debug)]
-pub(super) struct Held {
-    pub(super) published: Published,
+pub struct Held {
+    pub(crate) published: Published,
     /// Listening already, if it is TCP.
-    pub(super) socket: OwnedFd,
+    pub(crate) socket: OwnedFd,
 }
+
+/// Opens a port in the host's network: [`bind`], or a keeper's.
+pub(super) type Bind<'a> =
+    &'a dyn Fn(IpAddr, u16, bool) -> Result<(OwnedFd, u16), Errno>;
 
 /// What `PortBindings`, `ExposedPorts` and `PublishAllPorts` ask for.
 pub(super) fn wanted(
@@ -138,6 +142,7 @@ pub(super) fn hold(
     wanted: &Wanted,
     container: &str,
     taken: &dyn Fn(&Published) -> bool,
+    bind: Bind<'_>,
 ) -> Result<Vec<Held>, Error> {
     let mut last = None;
     for port in wanted.ports.clone() {
@@ -145,7 +150,7 @@ pub(super) fn hold(
         // to get the same, which may be taken there.
         let attempts = if port == 0 { 16 } else { 1 };
         for _ in 0..attempts {
-            match hold_port(wanted, port, container, taken) {
+            match hold_port(wanted, port, container, taken, bind) {
                 Ok(held) => return Ok(held),
                 Err(error) => last = Some(error),
             }
@@ -161,6 +166,7 @@ fn hold_port(
     mut port: u16,
     container: &str,
     taken: &dyn Fn(&Published) -> bool,
+    bind: Bind<'_>,
 ) -> Result<Vec<Held>, Error> {
     let mut held = Vec::new();
     for host in addresses(wanted.host) {
@@ -188,7 +194,7 @@ fn hold_port(
             }
             // A host without IPv6.
             Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if optional => {}
-            Err(errno) => return Err(failed(reason(errno))),
+            Err(errno) => return Err(failed(reason(errno, port))),
         }
     }
     Ok(held)
@@ -210,23 +216,30 @@ fn show_address(address: IpAddr) -> String {
     }
 }
 
-fn reason(errno: Errno) -> String {
+fn reason(errno: Errno, port: u16) -> String {
     match errno {
         Errno::ADDRINUSE => "address already in use".into(),
         Errno::ADDRNOTAVAIL => {
             "cannot assign requested address (the host has no such address)"
                 .into()
         }
-        Errno::ACCESS => "permission denied (ports below \
-             net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE)"
-            .into(),
+        Errno::ACCESS => format!(
+            "permission denied (ports below \
+             net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE; \
+             as root: sysctl net.ipv4.ip_unprivileged_port_start={port}, or \
+             choose a port from 1024 on)"
+        ),
         other => other.to_string(),
     }
 }
 
 /// A socket that nobody else can bind beside; TCP also listens, as a port
 /// that is merely bound can still be bound and listened on by others.
-fn bind(host: IpAddr, port: u16, udp: bool) -> Result<(OwnedFd, u16), Errno> {
+pub(crate) fn bind(
+    host: IpAddr,
+    port: u16,
+    udp: bool,
+) -> Result<(OwnedFd, u16), Errno> {
     let family = match host {
         IpAddr::V4(_) => AddressFamily::INET,
         IpAddr::V6(_) => AddressFamily::INET6,
@@ -251,7 +264,10 @@ fn bind(host: IpAddr, port: u16, udp: bool) -> Result<(OwnedFd, u16), Errno> {
 }
 
 /// Holds again what a container has had all along.
-pub(super) fn hold_again(published: &Published) -> Result<Held, Errno> {
+pub(super) fn hold_again(
+    published: &Published,
+    bind: Bind<'_>,
+) -> Result<Held, Errno> {
     let it = published.clone();
     let (socket, _) = bind(it.host, it.port, it.udp)?;
     Ok(Held { published: it, socket })

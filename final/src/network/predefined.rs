@@ -5,10 +5,9 @@ use super::bridge::{
 };
 use super::catalogue::blank;
 use super::pool::overlap;
-use super::route::Route;
 use super::state::State;
 use super::types::{IpamConfig, Map};
-use super::{DefaultBridge, Error, Network, Networks, lock};
+use super::{DefaultBridge, Error, Network, Networks, lock, routes};
 
 impl Networks {
     /// The default bridge and the two names for "no network of our own".
@@ -86,10 +85,11 @@ impl Networks {
             return Ok(false);
         }
         let in_kernel = lock(&self.route).index(&found.bridge_name());
-        if self.rootless() || in_kernel.is_some() {
+        if in_kernel.is_some() {
             return Ok(true);
         }
-        let routes = Route::open()?.destinations()?;
+        let mut routes = routes()?;
+        routes.extend(&self.options.reserved);
         Ok(found.subnet(false).is_some_and(|it| {
             !routes.iter().any(|other| overlap(other, &it.subnet))
         }))

@@ -24,7 +24,7 @@ const UDP_IDLE: Duration = Duration::from_secs(90);
 
 /// A running forwarder; dropping it closes the port.
 #[derive(Debug)]
-pub(super) struct Forwarder {
+pub(crate) struct Forwarder {
     task: JoinHandle<()>,
 }
 
@@ -36,7 +36,7 @@ impl Drop for Forwarder {
 
 impl Forwarder {
     /// Serves a held port until dropped.
-    pub(super) fn start(
+    pub(crate) fn start(
         runtime: &Handle,
         held: Held,
         to: SocketAddr,
@@ -57,7 +57,7 @@ impl Forwarder {
 
     /// Stops and waits until the socket is closed, so that the port can be
     /// had again at once. Not to be called from an async task.
-    pub(super) fn stop(mut self, runtime: &Handle) {
+    pub(crate) fn stop(mut self, runtime: &Handle) {
         self.task.abort();
         let _ = runtime.block_on(&mut self.task);
     }

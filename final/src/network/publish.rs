@@ -2,9 +2,13 @@
 //! firewall, and by the forwarder where the firewall cannot.
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 
+use rustix::io::Errno;
+
+use super::error::errno_of;
 use super::firewall::Forward;
-use super::ports::{Held, Published, hold, hold_again, wanted};
+use super::ports::{Held, Published, bind, hold, hold_again, wanted};
 use super::proxy::Forwarder;
 use super::state::{Endpoint, Sandbox};
 use super::{Error, Networks, conntrack, lock};
@@ -38,7 +42,8 @@ impl Networks {
         };
         let mut held: Vec<Held> = Vec::new();
         for it in &all {
-            held.extend(hold(it, &request.name, &taken)?);
+            let bind = |host, port, udp| self.bind(host, port, udp);
+            held.extend(hold(it, &request.name, &taken, &bind)?);
         }
         let published =
             held.iter().map(|it| it.published.clone()).collect::<Vec<_>>();
@@ -74,11 +79,32 @@ impl Networks {
                 continue;
             };
             let to = SocketAddr::new(to, it.published.container);
-            forwarders.push(Forwarder::start(&runtime, it, to)?);
+            match &self.options.keeper {
+                None => forwarders.push(Forwarder::start(&runtime, it, to)?),
+                Some(keeper) => keeper
+                    .serve(&it, to)
+                    .map_err(Error::io("publish a port of", id))?,
+            }
         }
         let mut live = lock(&self.live);
         live.entry(id.into()).or_default().forwarders.extend(forwarders);
         Ok(())
+    }
+
+    /// Opens a port on the host, which is where the keeper is if we are in
+    /// a network of our own.
+    fn bind(
+        &self,
+        host: IpAddr,
+        port: u16,
+        udp: bool,
+    ) -> Result<(OwnedFd, u16), Errno> {
+        match &self.options.keeper {
+            None => bind(host, port, udp),
+            Some(keeper) => {
+                keeper.bind(host, port, udp).map_err(|it| errno_of(&it))
+            }
+        }
     }
 
     /// After a daemon's restart. A port that a stranger took meanwhile is
@@ -86,8 +112,12 @@ impl Networks {
     pub(super) fn hold_again(&self, sandbox: &Sandbox) {
         let Some((endpoint, _)) = self.exit_of(sandbox) else { return };
         let mut held = Vec::new();
+        let bind = |host, port, udp| self.bind(host, port, udp);
         for it in &sandbox.published {
-            match hold_again(it) {
+            if self.is_served(it) {
+                continue;
+            }
+            match hold_again(it, &bind) {
                 Ok(it) => held.push(it),
                 Err(errno) => self.warn(format!(
                     "port {}:{} of container {} cannot be held any more: \
@@ -102,6 +132,27 @@ impl Networks {
         }
     }
 
+    /// A keeper goes on with its ports while there is no daemon.
+    fn is_served(&self, published: &Published) -> bool {
+        let keeper = self.options.keeper.as_ref();
+        keeper.is_some_and(|it| it.serves(published).unwrap_or(false))
+    }
+
+    /// Closes what leads from the host's ports to a container.
+    pub(super) fn stop_forwarding(&self, sandbox: &Sandbox) {
+        let id = &sandbox.request.id;
+        let runtime = self.runtime();
+        let old = lock(&self.live)
+            .get_mut(id)
+            .map(|it| std::mem::take(&mut it.forwarders));
+        old.into_iter().flatten().for_each(|it| it.stop(&runtime));
+        if let Some(keeper) = &self.options.keeper
+            && let Err(error) = keeper.stop(&sandbox.published)
+        {
+            self.warn(format!("the ports of {id} stay open: {error}"));
+        }
+    }
+
     /// Leads the same host ports to the endpoint that has the default
     /// route now.
     pub(super) fn republish(
@@ -113,11 +164,7 @@ impl Networks {
             return Ok(());
         }
         self.unpublish(before)?;
-        let runtime = self.runtime();
-        let old = lock(&self.live)
-            .get_mut(id)
-            .map(|it| std::mem::take(&mut it.forwarders));
-        old.into_iter().flatten().for_each(|it| it.stop(&runtime));
+        self.stop_forwarding(before);
         let sandbox = self.sandbox(id)?;
         let Some((endpoint, _)) = self.exit_of(&sandbox) else {
             return Ok(());
@@ -143,9 +190,7 @@ impl Networks {
 
     /// Tells the firewall which bridges there are.
     pub(super) fn update_firewall(&self) {
-        if !self.rootless() {
-            self.firewall.set_bridges(self.bridges());
-        }
+        self.firewall.set_bridges(self.bridges());
     }
 
     /// The whole firewall, from what is known.

@@ -308,7 +308,7 @@ pub struct AttachRequest {
 }
 
 /// What a container gets.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Attached {
     /// Where its network namespace comes from.
     pub namespace: Namespace,
@@ -321,7 +321,7 @@ pub struct Attached {
 }
 
 /// Where a container's network namespace comes from.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Namespace {
     /// This file keeps one ready, to be joined by path.
     Path(std::path::PathBuf),
@@ -329,8 +329,4 @@ pub enum Namespace {
     Host,
     /// That of the container with this ID, through its first process.
     Container(String),
-    /// The shim makes a new one: an ordinary user's container, whose
-    /// namespace must belong to its user namespace.
-    #[default]
-    New,
 }

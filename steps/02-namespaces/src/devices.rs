@@ -18,6 +18,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::idmap::in_first_user_namespace;
 use crate::inroot::RootPath;
 use crate::mountfd::{attach, clone_tree};
 use crate::mounts::c_string;
@@ -86,7 +87,8 @@ pub(crate) fn prepare(sandbox: &Sandbox) -> Result<Devices, Error> {
     Ok(Devices {
         nodes: if own_dev { nodes? } else { Vec::new() },
         links: if own_dev { links? } else { Vec::new() },
-        bound: sandbox.namespaces.user == Namespace::New,
+        bound: sandbox.namespaces.user == Namespace::New
+            || !in_first_user_namespace(),
     })
 }
 

@@ -44,7 +44,10 @@ enum How {
 impl Maps {
     /// Decides how the maps of `sandbox` can be written.
     pub(crate) fn prepare(sandbox: &Sandbox) -> Result<Maps, Error> {
-        let (uid, gid) = (sandbox.uid_map.clone(), sandbox.gid_map.clone());
+        Maps::new(sandbox.uid_map.clone(), sandbox.gid_map.clone())
+    }
+
+    fn new(uid: Vec<IdMap>, gid: Vec<IdMap>) -> Result<Maps, Error> {
         if uid.is_empty() || gid.is_empty() {
             return Err(Error::Invalid(
                 "a new user namespace needs a map of users and one of \
@@ -86,29 +89,109 @@ impl Maps {
     }
 }
 
-impl IdMap {
-    /// The maps for an ordinary user's containers: root inside is the
-    /// caller, and further IDs come from `/etc/subuid` and `/etc/subgid`
-    /// when the helpers newuidmap and newgidmap are installed.
-    pub fn rootless() -> (Vec<IdMap>, Vec<IdMap>) {
+/// Who is who in a user namespace of an ordinary user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserMaps {
+    /// For `uid_map`.
+    pub uid: Vec<IdMap>,
+    /// For `gid_map`.
+    pub gid: Vec<IdMap>,
+    /// Why there is root inside and nobody else, with what to do about it.
+    pub alone: Option<String>,
+}
+
+impl UserMaps {
+    /// Root inside is the caller, and further IDs come from `/etc/subuid`
+    /// and `/etc/subgid` when the helpers newuidmap and newgidmap are
+    /// installed.
+    pub fn of_this_user() -> UserMaps {
         let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
         let only = |id| IdMap { inside: 0, outside: id, count: 1 };
-        let name = std::fs::read_to_string("/etc/passwd")
-            .ok()
-            .and_then(|text| user_name(&text, uid))
-            .unwrap_or_default();
-        let range = |file: &str| {
-            let text = std::fs::read_to_string(file).ok()?;
-            sub_ids(&text, &name, uid)
-        };
-        let helpers = ["newuidmap", "newgidmap"].iter().all(|it| in_path(it));
-        match (helpers, range("/etc/subuid"), range("/etc/subgid")) {
-            (true, Some(uids), Some(gids)) => {
-                (vec![only(uid), uids], vec![only(gid), gids])
-            }
-            _ => (vec![only(uid)], vec![only(gid)]),
+        match subordinates(uid) {
+            Ok((uids, gids)) => UserMaps {
+                uid: vec![only(uid), uids],
+                gid: vec![only(gid), gids],
+                alone: None,
+            },
+            Err(why) => UserMaps {
+                uid: vec![only(uid)],
+                gid: vec![only(gid)],
+                alone: Some(why),
+            },
         }
     }
+
+    /// Writes the maps of `pid`, which has made itself a user namespace
+    /// with unshare(2) and waits. Can be done once.
+    ///
+    /// # Errors
+    /// [`Error::File`], or [`Error::IdMapHelper`] with the helper's words.
+    pub fn write(&self, pid: i32) -> Result<(), Error> {
+        Maps::new(self.uid.clone(), self.gid.clone())?.write(pid)
+    }
+}
+
+/// The ranges that the administrator gave to a user, or what is missing.
+fn subordinates(uid: u32) -> Result<(IdMap, IdMap), String> {
+    for helper in ["newuidmap", "newgidmap"] {
+        if !in_path(helper) {
+            return Err(format!(
+                "{helper} is not installed (package uidmap or shadow-utils)"
+            ));
+        }
+    }
+    let name = std::fs::read_to_string("/etc/passwd")
+        .ok()
+        .and_then(|text| user_name(&text, uid))
+        .unwrap_or_else(|| uid.to_string());
+    let range = |file: &str| {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        sub_ids(&text, &name, uid).ok_or_else(|| {
+            format!(
+                "{file} has no line for {name}; as root: usermod \
+                 --add-subuids 100000-165535 --add-subgids 100000-165535 \
+                 {name}"
+            )
+        })
+    };
+    Ok((range("/etc/subuid")?, range("/etc/subgid")?))
+}
+
+/// Whether this process lives in the first user namespace, the one that
+/// maps every ID to itself (user_namespaces(7)). Root of any other is root
+/// over what it made itself and over nothing of the host's.
+pub fn in_first_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map");
+    map.is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]))
+}
+
+/// Whether this process can give files to others than itself: root can, if
+/// its user namespace has a second user at all.
+pub fn may_own_for_others() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map");
+    let map = map.unwrap_or_default();
+    let counts = map.lines().filter_map(|line| line.split_whitespace().last());
+    let users: u64 = counts.flat_map(str::parse::<u64>).sum();
+    geteuid().is_root() && users > 1
+}
+
+/// Whether a group has a number outside of this process's user namespace.
+pub(crate) fn maps_group(gid: u32) -> bool {
+    let map = std::fs::read_to_string("/proc/self/gid_map");
+    let map = map.unwrap_or_default();
+    map.lines().any(|line| {
+        let numbers = line.split_whitespace();
+        let numbers: Vec<u32> = numbers.flat_map(str::parse).collect();
+        let [inside, _, count] = numbers[..] else { return false };
+        gid.checked_sub(inside).is_some_and(|off| off < count)
+    })
+}
+
+/// Whether `who` (`self` or a PID) may call setgroups(2): not in a user
+/// namespace whose map an ordinary user wrote without help.
+pub(crate) fn may_set_groups(who: &str) -> bool {
+    let word = std::fs::read_to_string(format!("/proc/{who}/setgroups"));
+    word.is_ok_and(|it| it.trim() == "allow")
 }
 
 fn user_name(passwd: &str, uid: u32) -> Option<String> {

@@ -64,6 +64,7 @@ use wire::{Clock, Wire};
 pub use capabilities::CapSet;
 pub use created::{Created, Exit};
 pub use error::Error;
+pub use idmap::{UserMaps, in_first_user_namespace, may_own_for_others};
 pub use mountfd::read_only_view;
 pub use process::{CgroupEntry, Process, Rlimit, User, WindowSize};
 pub use sandbox::{

@@ -23,6 +23,7 @@ use rustix::mount::{
 };
 
 use crate::cgroupfs::{self, Hierarchy};
+use crate::idmap::maps_group;
 use crate::inroot::RootPath;
 use crate::mountfd::{Attributes, attach, clone_tree, set_attributes};
 use crate::sandbox::{IdMap, Mount, MountOptions, Sandbox, Source};
@@ -278,9 +279,12 @@ fn devpts(sandbox: &Sandbox) -> Fs {
     let maps_tty = |map: &IdMap| {
         TTY.checked_sub(map.inside).is_some_and(|off| off < map.count)
     };
-    let own_user_ns = sandbox.namespaces.user == Namespace::New;
+    let mapped = match sandbox.namespaces.user {
+        Namespace::New => sandbox.gid_map.iter().any(maps_tty),
+        _ => maps_group(TTY),
+    };
     // The kernel refuses a group that has no number outside.
-    if !own_user_ns || sandbox.gid_map.iter().any(maps_tty) {
+    if mapped {
         options.push((c"gid".to_owned(), Some(c"5".to_owned())));
     }
     Fs { kind: c"devpts", options }

@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use crate::command::Command;
-use crate::idmap::Maps;
+use crate::idmap::{Maps, may_set_groups};
 use crate::inroot::RootPath;
 use crate::joins::Joins;
 use crate::rights::Rights;
@@ -55,9 +55,10 @@ impl Plan {
         let maps = own_user_ns.then(|| Maps::prepare(sandbox)).transpose()?;
         let mut plan = Plan::new(process, &sandbox.rootfs, joins, own_user_ns)?;
         plan.world = Some(World::prepare(sandbox)?);
-        if let Some(maps) = &maps {
-            plan.rights.may_set_groups = maps.may_set_groups;
-        }
+        plan.rights.may_set_groups = match &maps {
+            Some(maps) => maps.may_set_groups,
+            None => may_set_groups("self"),
+        };
         plan.waits_for_maps = maps.is_some();
         plan.maps = maps;
         plan.init = process.init;
@@ -75,9 +76,7 @@ impl Plan {
         let enters_user = joins.enters_user;
         let mut plan =
             Plan::new(process, Path::new(&root), joins, enters_user)?;
-        let groups = std::fs::read_to_string(format!("/proc/{pid}/setgroups"));
-        plan.rights.may_set_groups =
-            !enters_user || groups.is_ok_and(|it| it.trim() == "allow");
+        plan.rights.may_set_groups = may_set_groups(&pid.to_string());
         Ok(plan)
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use common::{Root, run, sh, start, try_start, with_streams};
-use namespaces::{CgroupEntry, IdMap, Namespace, Sandbox, User, join};
+use namespaces::{CgroupEntry, Namespace, Sandbox, User, UserMaps, join};
 
 /// `nobody`, on every distribution.
 const NOBODY: u32 = 65534;
@@ -51,7 +51,8 @@ fn run_as_nobody(name: &str) -> bool {
 fn sandbox(root: &Root) -> Sandbox {
     let mut sandbox = root.sandbox();
     sandbox.namespaces.user = Namespace::New;
-    (sandbox.uid_map, sandbox.gid_map) = IdMap::rootless();
+    let maps = UserMaps::of_this_user();
+    (sandbox.uid_map, sandbox.gid_map) = (maps.uid, maps.gid);
     sandbox
 }
 

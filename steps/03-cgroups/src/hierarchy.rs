@@ -127,9 +127,26 @@ impl Hierarchy {
         &self.mounts
     }
 
+    /// Whether we may make groups anywhere: not an ordinary user on v1, or
+    /// on v2 outside of what systemd has handed over.
+    pub fn is_usable(&self) -> bool {
+        self.mounts.iter().any(|m| m.base.is_some())
+    }
+
     /// Whether limits of this kind can be kept at all.
     pub fn has(&self, kind: Kind) -> bool {
-        self.mounts.iter().any(|m| m.base.is_some() && m.has(kind))
+        let offers = |mount: &Mount, base: &Path| match mount.version {
+            Version::V1 => true,
+            Version::V2 if kind.is_core_on_v2() => true,
+            // Not all that the machine has is handed down to a user.
+            Version::V2 => {
+                available(base).iter().any(|it| it == kind.v2_name())
+            }
+        };
+        self.mounts.iter().any(|mount| {
+            let base = mount.base.as_ref();
+            base.is_some_and(|it| mount.has(kind) && offers(mount, it))
+        })
     }
 
     /// Refuses limits whose controller does not exist here, before anything

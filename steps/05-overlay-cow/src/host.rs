@@ -31,13 +31,8 @@ pub enum Xattrs {
 impl Xattrs {
     /// What this process can use.
     pub fn of_this_process() -> Xattrs {
-        // The initial user namespace is the one whose map is the identity
-        // over the whole range (user_namespaces(7)).
-        let map = std::fs::read_to_string("/proc/self/uid_map");
-        let map = map.unwrap_or_default();
-        let whole: Vec<&str> = map.split_whitespace().collect();
-        if whole == ["0", "0", "4294967295"]
-            && rustix::process::geteuid().is_root()
+        if rustix::process::geteuid().is_root()
+            && namespaces::in_first_user_namespace()
         {
             Xattrs::Trusted
         } else {

@@ -96,7 +96,7 @@ impl Runner<'_> {
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<i32> {
         let net = self.network(room, step)?;
-        let world = self.world(room, rootfs, step, net);
+        let world = self.world(room, rootfs, step, net)?;
         let mut spec =
             Spec::new(&step.id, &room.dir, world, self.process(step));
         spec.open_stdin = !step.stdin.is_empty();
@@ -126,17 +126,17 @@ impl Runner<'_> {
         rootfs: &Path,
         step: &RunRequest,
         net: Namespace,
-    ) -> World {
+    ) -> Result<World> {
         let parent = self.limits.cgroup_parent.clone();
         let cgroup = Cgroup {
             parent: parent.or_else(|| self.engine.config.cgroup_parent.clone()),
             name: step.id.clone(),
             limits: self.cgroup_limits(step),
         };
-        World::New {
+        Ok(World::New {
             sandbox: Box::new(self.sandbox(room, rootfs, step, net)),
-            cgroup: Some(cgroup),
-        }
+            cgroup: self.engine.cgroup_of(cgroup)?,
+        })
     }
 
     fn network(&self, room: &Room<'_>, step: &RunRequest) -> Result<Namespace> {
@@ -168,7 +168,6 @@ impl Runner<'_> {
         Ok(match attached.namespace {
             network::Namespace::Path(path) => Namespace::Join(path),
             network::Namespace::Host => Namespace::Host,
-            network::Namespace::New => Namespace::New,
             network::Namespace::Container(id) => {
                 let other = self.engine.containers.find(&id)?;
                 let pid = other.with(|record| record.state.pid);

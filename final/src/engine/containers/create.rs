@@ -10,10 +10,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::config::Config;
+use super::discard::discard;
 use super::host_config::{HostConfig, LogConfig, without_nulls};
 use super::record::{Endpoints, Own, Record};
 use super::state::{State, now};
-use super::{Container, mounts, validate};
+use super::{Container, mounts, stop, validate};
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
 use crate::engine::events::Attributes;
@@ -90,6 +91,8 @@ impl Engine {
             return Err(Error::Invalid("no command specified".to_owned()));
         }
         self.defaults(&mut wish)?;
+        let host = stop::hierarchy()?;
+        let warnings = discard(&mut wish.host.resources, host)?;
         // Until the container is in the list, where `rmi` looks.
         let _held = self.hold(&image)?;
         let id = id::hex64();
@@ -99,7 +102,7 @@ impl Engine {
             Ok(container) => {
                 self.containers.insert(container.clone());
                 self.tell(&container, "create", Attributes::new());
-                Ok(Created { container, warnings: Vec::new() })
+                Ok(Created { container, warnings })
             }
             Err(error) => {
                 self.containers.free_name(&name);

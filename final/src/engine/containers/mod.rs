@@ -16,6 +16,7 @@ pub mod attach;
 pub mod config;
 pub mod create;
 mod devices;
+mod discard;
 pub mod exec;
 mod exit;
 pub mod health;

@@ -48,7 +48,7 @@ pub(super) fn build(
     };
     let world = World::New {
         sandbox: Box::new(sandbox(engine, record, prepared)?),
-        cgroup: Some(cgroup),
+        cgroup: engine.cgroup_of(cgroup)?,
     };
     let process = process(engine, record)?;
     let mut spec = Spec::new(&record.id, &container.dir, world, process);

@@ -208,7 +208,6 @@ impl Engine {
         match &attached.namespace {
             network::Namespace::Path(path) => Ok(Namespace::Join(path.clone())),
             network::Namespace::Host => Ok(Namespace::Host),
-            network::Namespace::New => Ok(Namespace::New),
             network::Namespace::Container(id) => {
                 let other = self.containers.find(id)?;
                 match other.with(|record| record.state.pid) {

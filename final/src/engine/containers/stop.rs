@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use cgroups::{Cgroup, Hierarchy};
+use cgroups::{Cgroup, Hierarchy, Limits};
 
 use super::state::{Status, Step};
 use super::{Container, Phase, signal};
@@ -244,13 +244,31 @@ pub(crate) fn cgroup(container: &Container) -> Result<Option<Cgroup>> {
 }
 
 /// Where this machine's cgroups are; that stays as it is.
-fn hierarchy() -> Result<&'static Hierarchy> {
+pub(super) fn hierarchy() -> Result<&'static Hierarchy> {
     static FOUND: OnceLock<Hierarchy> = OnceLock::new();
     if let Some(found) = FOUND.get() {
         return Ok(found);
     }
     let found = Hierarchy::detect().map_err(Error::internal)?;
     Ok(FOUND.get_or_init(|| found))
+}
+
+impl Engine {
+    /// The cgroup that the shim shall make. An ordinary user may have none,
+    /// and needs none where nothing is limited.
+    pub(in crate::engine) fn cgroup_of(
+        &self,
+        mut wanted: shim::Cgroup,
+    ) -> Result<Option<shim::Cgroup>> {
+        if self.config.rootless.is_none() {
+            return Ok(Some(wanted));
+        }
+        // Filtering devices takes CAP_BPF on the host. It is not missed: in
+        // a user namespace nobody can make a device node.
+        wanted.limits.devices = None;
+        let needed = wanted.limits != Limits::default();
+        Ok((needed || hierarchy()?.is_usable()).then_some(wanted))
+    }
 }
 
 /// Takes away the cgroup of a container that does not run. Its shim does

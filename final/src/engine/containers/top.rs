@@ -59,7 +59,22 @@ fn pids(container: &Container) -> Result<Vec<u32>> {
         return cgroup.procs().map_err(Error::internal);
     }
     let record = shim::Record::load(&container.dir).map_err(Error::internal)?;
-    Ok(u32::try_from(record.pid).into_iter().collect())
+    Ok(housemates(record.pid.cast_unsigned()))
+}
+
+/// All in the PID namespace of `pid`, if that is not ours as well: how to
+/// tell who belongs to a container without a cgroup.
+fn housemates(pid: u32) -> Vec<u32> {
+    let home = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid"));
+    let Ok(theirs) = home(&pid.to_string()) else { return vec![] };
+    if home("self").is_ok_and(|ours| ours == theirs) {
+        return vec![pid];
+    }
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    all.filter_map(|it| it.file_name().into_string().ok())
+        .filter(|it| home(it).is_ok_and(|lives| lives == theirs))
+        .filter_map(|it| it.parse().ok())
+        .collect()
 }
 
 /// The lines of ps(1) that are about these processes.

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::discard::discard;
 use super::host_config::{
     Resources, RestartPolicy, first_unknown, without_nulls,
 };
@@ -27,13 +28,15 @@ impl Engine {
     /// [`Error::Invalid`] in Docker's words, or what the kernel says.
     pub fn update(&self, name: &str, body: Value) -> Result<Vec<String>> {
         let container = self.containers.find(name)?;
-        let update: Update = serde_json::from_value(without_nulls(body))
+        let mut update: Update = serde_json::from_value(without_nulls(body))
             .map_err(|error| Error::Invalid(error.to_string()))?;
         if let Some(key) = first_unknown(&update.resources.unknown) {
             return Err(Error::Invalid(format!(
                 "{key} cannot be changed by an update"
             )));
         }
+        let host = stop::hierarchy()?;
+        let warnings = discard(&mut update.resources, host)?;
         let _verb = container.begin();
         let auto_remove = self.removes_itself(&container);
         validate::restart_policy(&update.restart_policy, auto_remove)?;
@@ -53,7 +56,7 @@ impl Engine {
             }
         })?;
         self.tell(&container, "update", Attributes::new());
-        Ok(Vec::new())
+        Ok(warnings)
     }
 
     /// Gives a container another name.

@@ -72,8 +72,9 @@ pub const LIMITS: Limits = Limits {
 /// How to unpack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Keep the owners in the tar. An ordinary user cannot; everything then
-    /// belongs to that user.
+    /// Keep the owners in the tar. An ordinary user cannot, nor root of a
+    /// user namespace without other users; everything then belongs to the
+    /// one who unpacks.
     pub owners: bool,
     /// With `owners`: everything belongs to this user and group instead of
     /// those in the tar.
@@ -97,20 +98,14 @@ impl Options {
     pub fn for_this_user() -> Options {
         let root = rustix::process::geteuid().is_root();
         Options {
-            owners: root,
+            owners: namespaces::may_own_for_others(),
             owner: None,
-            trusted: root && in_first_user_namespace(),
+            trusted: root && namespaces::in_first_user_namespace(),
             whiteouts: true,
             keep_kinds: false,
             limits: LIMITS,
         }
     }
-}
-
-/// The first user namespace maps every ID to itself (user_namespaces(7)).
-fn in_first_user_namespace() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map");
-    map.is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]))
 }
 
 /// What a layer turned out to be.
