@@ -97,12 +97,13 @@ fn unpack_sources(root: &Path, to: &Path) -> Result<()> {
 fn vendor(sources: &Path) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["vendor", "--locked", "--versioned-dirs", "--quiet", "vendor"])
+        .args(["vendor", "--locked", "--versioned-dirs", "vendor"])
         .current_dir(sources)
-        .stderr(Stdio::inherit())
         .output()
         .context("run cargo vendor")?;
-    ensure!(output.status.success(), "cargo vendor: {}", output.status);
+    let told = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "cargo vendor failed:\n{told}");
+    // What it prints is the configuration; --quiet would silence that, too.
     let config = sources.join(".cargo");
     fs::create_dir_all(&config)?;
     let mut file = File::options()
@@ -132,7 +133,11 @@ fn save_images(root: &Path, images: &[String], to: &Path) -> Result<()> {
             run(Command::new(&skiff).args(["pull", "-q", image]))?;
         }
     }
-    run(Command::new(&skiff).args(["save", "-o"]).arg(to).args(images))
+    run(Command::new(&skiff).args(["save", "-o"]).arg(to).args(images))?;
+    // Who carries it may be another user than who uses it.
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    fs::set_permissions(to, readable)?;
+    Ok(())
 }
 
 fn run(command: &mut Command) -> Result<()> {
@@ -205,21 +210,32 @@ fn list(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 mod tests {
     use super::*;
 
+    /// The entry of a crate in this workspace's lock file: it has been
+    /// fetched, or these tests would not run.
+    fn locked(name: &str) -> String {
+        let lock = crate::workspace_root().join("Cargo.lock");
+        let lock = fs::read_to_string(lock).unwrap();
+        let key = format!("name = \"{name}\"\n");
+        let mut entries = lock.split("[[package]]\n");
+        let entry = entries.find(|it| it.starts_with(&key)).unwrap();
+        format!("[[package]]\n{entry}")
+    }
+
     fn repository() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path();
         fs::create_dir(at.join("src")).unwrap();
-        fs::write(at.join("src/main.rs"), "fn main() {}\n").unwrap();
-        fs::write(
-            at.join("Cargo.toml"),
-            "[package]\nname = \"a\"\nedition = \"2024\"\n",
-        )
-        .unwrap();
-        fs::write(
-            at.join("Cargo.lock"),
-            "version = 4\n\n[[package]]\nname = \"a\"\nversion = \"0.0.0\"\n",
-        )
-        .unwrap();
+        let main = "fn main() { cfg_if::cfg_if! { if #[cfg(unix)] {} } }\n";
+        fs::write(at.join("src/main.rs"), main).unwrap();
+        let manifest = "[package]\nname = \"a\"\nedition = \"2024\"\n\
+                        [dependencies]\ncfg-if = \"1\"\n";
+        fs::write(at.join("Cargo.toml"), manifest).unwrap();
+        let lock = format!(
+            "version = 4\n\n[[package]]\nname = \"a\"\n\
+             version = \"0.0.0\"\ndependencies = [\n \"cfg-if\",\n]\n\n{}",
+            locked("cfg-if")
+        );
+        fs::write(at.join("Cargo.lock"), lock).unwrap();
         for words in [
             &["init", "-q"][..],
             &["add", "."],

@@ -184,11 +184,13 @@ fn groups(facts: &Facts) -> Option<Obstacle> {
             "no control groups are mounted",
             "mount -t cgroup2 cgroup2 /sys/fs/cgroup",
         ),
+        // An ordinary user has been told to become root, which may.
+        (_, None, _) if facts.uid != 0 => None,
         (_, None, Some(outer)) => impossible(
             format!("{outer} shows you control groups read-only"),
             PRIVILEGED,
         ),
-        (_, None, None) if facts.uid == 0 => impossible(
+        (_, None, None) => impossible(
             "control groups are mounted read-only",
             "mount -o remount,rw /sys/fs/cgroup",
         ),
@@ -231,6 +233,11 @@ fn delegation(facts: &Facts) -> Option<Obstacle> {
 /// The command that starts the kernel with one argument more, from the next
 /// start on.
 fn kernel_argument(facts: &Facts, argument: &str) -> String {
+    if facts.inside.is_some() {
+        return format!(
+            "on the host: start the kernel with {argument} on its command line"
+        );
+    }
     if is_fedora(facts) {
         return format!("sudo grubby --update-kernel=ALL --args={argument}");
     }

@@ -78,26 +78,38 @@ pub struct Mount {
 }
 
 impl Engine {
-    /// The stack of layers and what the container did to it.
+    /// The stack of layers and what the container did to it. One that never
+    /// started has no writable layer yet.
     pub(super) fn explain_root(&self, record: &Record) -> Result<Root> {
+        let merged =
+            self.snapshots.merged(&record.id).map_err(Error::internal)?;
+        let root = Root {
+            upper: merged.with_file_name("diff"),
+            work: merged.with_file_name("work"),
+            merged,
+            layers: self.explain_layers(record),
+            written: 0,
+            copied_up: Vec::new(),
+            changes: 0,
+        };
+        match self.snapshots.directories(&record.id) {
+            Err(overlay_cow::Error::NoSuchLayer { .. }) => Ok(root),
+            Err(error) => Err(Error::internal(error)),
+            Ok(_) => self.explain_changes(&record.id, root),
+        }
+    }
+
+    fn explain_changes(&self, id: &str, root: Root) -> Result<Root> {
         let snapshots = &self.snapshots;
-        let id = &record.id;
-        let stack = snapshots.directories(id).map_err(Error::internal)?;
         let copied = snapshots.copied_up(id).map_err(Error::internal)?;
         let changes = snapshots.list_changes(id).map_err(Error::internal)?;
         let usage = snapshots.usage(id).map_err(Error::internal)?;
         let copied = copied.into_iter();
-        Ok(Root {
-            merged: snapshots.merged(id).map_err(Error::internal)?,
-            upper: stack.upper,
-            work: stack.work,
-            layers: self.explain_layers(record),
-            written: usage.bytes,
-            copied_up: copied
-                .map(|it| CopiedUp { path: it.path, bytes: it.bytes })
-                .collect(),
-            changes: changes.len(),
-        })
+        let copied_up = copied
+            .map(|it| CopiedUp { path: it.path, bytes: it.bytes })
+            .collect();
+        let (written, changes) = (usage.bytes, changes.len());
+        Ok(Root { written, copied_up, changes, ..root })
     }
 
     fn explain_layers(&self, record: &Record) -> Vec<Layer> {

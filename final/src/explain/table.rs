@@ -172,7 +172,7 @@ fn short(path: &str) -> String {
     let is_id = |part: &str| {
         part.len() == 64 && part.bytes().all(|it| it.is_ascii_hexdigit())
     };
-    let parts = path.split_inclusive(['/', '-']);
+    let parts = path.split_inclusive(['/', '-', ':']);
     parts
         .map(|part| match part.get(..64) {
             Some(id) if is_id(id) && part.len() <= 65 => {
@@ -210,7 +210,7 @@ fn mounts(it: &Explanation) -> Table {
 
 fn write_network(f: &mut fmt::Formatter<'_>, it: &Network) -> fmt::Result {
     if it.cables.is_empty() {
-        return writeln!(f, "no cable: its network is `{}`", it.mode);
+        return writeln!(f, "no cable: its network is {}", short(&it.mode));
     }
     let titles =
         ["NETWORK", "INSIDE", "ADDRESSES", "MAC", "HERE", "BRIDGE", "GATEWAY"];
@@ -267,6 +267,10 @@ mod tests {
         let id = "d1dd0088dca2".repeat(5) + "aaaa";
         let path = format!("/c/{id}/{id}-json.log");
         assert_eq!(short(&path), "/c/d1dd0088dca2*/d1dd0088dca2*-json.log");
+        assert_eq!(
+            short(&format!("container:{id}")),
+            "container:d1dd0088dca2*"
+        );
         assert_eq!(short("/etc/skiff-1/x"), "/etc/skiff-1/x");
     }
 
