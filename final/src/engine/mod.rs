@@ -79,6 +79,9 @@ impl Engine {
         }
         let root = root.canonicalize().map_err(Error::io("find", &root))?;
         let store = Store::open(&root).map_err(Error::internal)?;
+        for lost in store.lost() {
+            tracing::warn!("{lost}");
+        }
         let snapshots = OverlaySnapshots::open(root.join("overlay2"))
             .map_err(Error::internal)?;
         let networks = Networks::open(config.network_options(&root)?)?;

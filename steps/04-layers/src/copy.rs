@@ -197,7 +197,11 @@ fn leaf(from: &Path, meta: &Metadata, to: &Path) -> Result<()> {
 
 /// Owner, mode, extended attributes and times; in this order, because
 /// chown(2) clears setuid bits and file capabilities.
-fn attributes(from: &Path, to: &Path, meta: &Metadata) -> Result<()> {
+pub(crate) fn attributes(
+    from: &Path,
+    to: &Path,
+    meta: &Metadata,
+) -> Result<()> {
     if rustix::process::geteuid().is_root() {
         lchown(to, Some(meta.uid()), Some(meta.gid()))
             .map_err(io_at("chown", to))?;

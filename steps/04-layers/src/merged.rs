@@ -107,12 +107,13 @@ pub(crate) fn is_whiteout(meta: &Metadata) -> bool {
 
 /// "Nothing of the layers below shows through this directory."
 pub(crate) fn is_opaque(directory: &Path) -> bool {
+    let name = match crate::apply::trusted_marks() {
+        true => "trusted.overlay.opaque",
+        false => "user.overlay.opaque",
+    };
     let mut value = [0_u8; 1];
-    // `user.` when an ordinary user mounted it (overlay's `userxattr`).
-    ["trusted.overlay.opaque", "user.overlay.opaque"].iter().any(|name| {
-        matches!(
-            rustix::fs::lgetxattr(directory, *name, &mut value[..]),
-            Ok(1) if value[0] == b'y'
-        )
-    })
+    matches!(
+        rustix::fs::lgetxattr(directory, name, &mut value[..]),
+        Ok(1) if value[0] == b'y'
+    )
 }

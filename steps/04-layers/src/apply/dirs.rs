@@ -4,7 +4,7 @@
 //! `/`: absolute links and `..` stay inside, and there is no moment between
 //! check and use, since the kernel does both at once.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -32,6 +32,8 @@ pub(super) struct Dirs {
     /// a directory that is already read-only, and nothing inherits a group
     /// from a setgid directory that is not one yet.
     last: HashMap<Vec<u8>, (u32, Timespec)>,
+    /// Made because something is in them, but not in the tar themselves.
+    implied: BTreeSet<Vec<u8>>,
 }
 
 impl Dirs {
@@ -45,6 +47,7 @@ impl Dirs {
             root: Rc::new(root),
             open: HashMap::new(),
             last: HashMap::new(),
+            implied: BTreeSet::new(),
         })
     }
 
@@ -89,12 +92,14 @@ impl Dirs {
 
     /// Mode and time that a directory shall have in the end.
     pub(super) fn set_last(&mut self, path: &[u8], mode: u32, time: Timespec) {
+        self.implied.remove(path);
         self.last.insert(path.to_vec(), (mode, time));
     }
 
     /// Sets them, the deepest directories first: a mode that keeps us out
-    /// must not come before what is below.
-    pub(super) fn finish(&mut self) -> Result<(), TarError> {
+    /// must not come before what is below. Returns the directories that the
+    /// tar did not describe.
+    pub(super) fn finish(&mut self) -> Result<BTreeSet<Vec<u8>>, TarError> {
         let mut all: Vec<_> =
             std::mem::take(&mut self.last).into_iter().collect();
         all.sort_by(|a, b| b.0.cmp(&a.0));
@@ -106,7 +111,10 @@ impl Dirs {
             let dir = match opened {
                 Ok(dir) => dir,
                 // Replaced by something else later in the tar.
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+                    self.implied.remove(&path);
+                    continue;
+                }
                 Err(e) => return Err(sys(&path, "open")(e)),
             };
             rustix::fs::fchmod(&dir, Mode::from_raw_mode(mode))
@@ -114,7 +122,7 @@ impl Dirs {
             rustix::fs::futimens(&dir, &both(time))
                 .map_err(sys(&path, "set its time"))?;
         }
-        Ok(())
+        Ok(std::mem::take(&mut self.implied))
     }
 
     /// `O_PATH` needs no permission on the directory itself, only on the way
@@ -186,6 +194,7 @@ impl Dirs {
                     rustix::fs::mkdirat(&above, name.as_slice(), mode)
                         .map_err(sys(&below, "make its directory"))?;
                     self.set_last(&below, 0o755, EPOCH);
+                    self.implied.insert(below.clone());
                 }
                 Err(e) => return Err(sys(&below, "enter its directory")(e)),
             }

@@ -26,6 +26,7 @@
 
 use std::io::BufRead;
 use std::path::Path;
+use std::sync::OnceLock;
 
 mod attrs;
 mod dirs;
@@ -96,16 +97,26 @@ pub struct Options {
 impl Options {
     /// What the calling user can do.
     pub fn for_this_user() -> Options {
-        let root = rustix::process::geteuid().is_root();
         Options {
             owners: namespaces::may_own_for_others(),
             owner: None,
-            trusted: root && namespaces::in_first_user_namespace(),
+            trusted: trusted_marks(),
             whiteouts: true,
             keep_kinds: false,
             limits: LIMITS,
         }
     }
+}
+
+/// Whether overlayfs keeps its marks under `trusted.` for this process: it
+/// must be root in the first user namespace. Under `user.` a container could
+/// set them itself, so of the two only one is ever believed.
+pub(crate) fn trusted_marks() -> bool {
+    static TRUSTED: OnceLock<bool> = OnceLock::new();
+    *TRUSTED.get_or_init(|| {
+        rustix::process::geteuid().is_root()
+            && namespaces::in_first_user_namespace()
+    })
 }
 
 /// What a layer turned out to be.
@@ -115,6 +126,11 @@ pub struct Summary {
     pub size: u64,
     /// How many entries.
     pub entries: u64,
+    /// Directories that have no entry of their own but something in them,
+    /// those above first. What a lower layer says of them counts; without
+    /// one they belong to root and have mode 0755. Names that are not UTF-8
+    /// are left out and stay so.
+    pub implied: Vec<String>,
     /// What this host could not give, e.g. an attribute that the file system
     /// does not know. One line each, at most a few.
     pub warnings: Vec<String>,
@@ -142,7 +158,9 @@ pub fn apply(
         applier.summary.entries += 1;
         applier.entry(&entry, &mut entries)?;
     }
-    applier.dirs.finish()?;
+    let implied = applier.dirs.finish()?.into_iter();
+    let implied = implied.filter_map(|path| String::from_utf8(path).ok());
+    applier.summary.implied = implied.collect();
     Ok(applier.summary)
     // ANCHOR_END: apply
 }

@@ -30,6 +30,8 @@ pub struct Unpacked {
     pub compression: Compression,
     /// Bytes in the regular files.
     pub size: u64,
+    /// See [`Summary::implied`].
+    pub implied: Vec<String>,
     /// See [`Summary::warnings`].
     pub warnings: Vec<String>,
 }
@@ -88,8 +90,8 @@ fn two_threads(
         let summary = apply(dir, &mut tar, options)?;
         tar.drain().map_err(TarError::Read)?;
         let diff_id = DiffId(tar.hasher.finish());
-        let Summary { size, warnings, .. } = summary;
-        Ok(Unpacked { diff_id, compression, size, warnings })
+        let Summary { size, implied, warnings, .. } = summary;
+        Ok(Unpacked { diff_id, compression, size, implied, warnings })
     })
 }
 

@@ -13,7 +13,7 @@ use std::sync::Mutex;
 
 use super::spool::{Files, Opened};
 use super::{Contents, FULL_NAME, INDEX, Item, LAYOUT, MANIFEST, REF_NAME};
-use crate::apply::{self, Options};
+use crate::apply::{self, Options, Unpacked};
 use crate::config::ImageConfig;
 use crate::digest::{DiffId, Digest, ImageId};
 use crate::error::{Error, Result};
@@ -21,7 +21,7 @@ use crate::manifest::{Descriptor, Document, Index, Manifest};
 use crate::parallel::parallel;
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::store::{Lease, NewImage, Store};
+use crate::store::{LayerRecord, Lease, NewImage, Store};
 
 /// Layers unpacked at the same time.
 const CONCURRENT: usize = 3;
@@ -289,8 +289,9 @@ impl Load<'_> {
         };
         let kind = unpacked.compression.media_type();
         let blobs = vec![Descriptor::new(kind, digest, size)];
-        let (diff_id, size) = (unpacked.diff_id, unpacked.size);
-        writer.commit(self.store, self.lease, diff_id, size, blobs)?;
+        let Unpacked { diff_id, size, implied, .. } = unpacked;
+        let record = LayerRecord { size, blobs, implied };
+        writer.commit(self.store, self.lease, diff_id, record)?;
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use super::options::BuildError;
 use super::plan::{Origin, origin};
 use super::stage::StageBuild;
 use crate::digest::Hasher;
+use crate::store::LayerRecord;
 use crate::{DiffId, Digest, Layer};
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
@@ -77,7 +78,8 @@ impl<'a> StageBuild<'_, 'a> {
         let (store, lease) = (session.builder.store, &session.lease);
         let writer = store.layer_writer()?;
         writer.adopt(upper)?;
-        let layer = writer.commit(store, lease, diff_id, size, Vec::new())?;
+        let record = LayerRecord { size, ..LayerRecord::default() };
+        let layer = writer.commit(store, lease, diff_id, record)?;
         Ok(Some(layer))
     }
 

@@ -229,3 +229,28 @@ proptest! {
         prop_assert!(written(unpacked(&tar).path()) == tar);
     }
 }
+
+#[test]
+fn a_mark_that_a_container_could_have_set_itself_is_none() {
+    if !crate::apply::trusted_marks() {
+        let why = "as this user the mark under user. is the true one";
+        return cli_api::testing::skip("forged opaque mark", why);
+    }
+    let upper = tempfile::tempdir().unwrap();
+    fs::create_dir(upper.path().join("dir")).unwrap();
+    let set = rustix::fs::setxattr(
+        upper.path().join("dir"),
+        "user.overlay.opaque",
+        b"y",
+        rustix::fs::XattrFlags::empty(),
+    );
+    if set.is_err() {
+        let why = "no user attributes on this file system";
+        return cli_api::testing::skip("forged opaque mark", why);
+    }
+    let mut tar = Vec::new();
+    write_upper(upper.path(), None, &mut tar).unwrap();
+    let mut tar = tar::Archive::new(&tar[..]);
+    let paths = tar.entries().unwrap().map(|e| e.unwrap().path_bytes().len());
+    assert_eq!(paths.collect::<Vec<_>>(), ["dir/".len()]);
+}

@@ -24,7 +24,7 @@ use crate::apply::{self, Options, TarError, Unpacked};
 use crate::digest::{DiffId, Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::manifest::{Descriptor, media};
-use crate::store::{BlobWriter, LayerWriter, Lease, Store};
+use crate::store::{BlobWriter, LayerRecord, LayerWriter, Lease, Store};
 
 /// Between two `Downloading` lines of one layer.
 ///
@@ -177,13 +177,12 @@ impl Job<'_> {
         self.adding(&diff_id.0);
         let media_type = unpacked.compression.media_type();
         let kept = Descriptor::new(media_type, blob.digest.clone(), blob.size);
-        layer.commit(
-            self.store,
-            self.lease,
-            unpacked.diff_id,
-            unpacked.size,
-            vec![kept],
-        )?;
+        let record = LayerRecord {
+            size: unpacked.size,
+            blobs: vec![kept],
+            implied: unpacked.implied,
+        };
+        layer.commit(self.store, self.lease, unpacked.diff_id, record)?;
         for warning in unpacked.warnings {
             (self.report)(Progress::line(format!("Warning: {warning}")));
         }

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use super::settle::Thing;
 use super::{Lease, Store};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result, io_at};
@@ -105,6 +106,7 @@ impl BlobWriter {
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir).map_err(io_at("make", dir))?;
         }
+        store.unsettled(Thing::Blob(&got))?;
         // Replacing a blob by itself is harmless, and mends a damaged one.
         self.file
             .persist(&path)
@@ -123,8 +125,7 @@ impl Write for BlobWriter {
         Ok(written)
     }
 
-    /// Not to the disk. What a power cut spoils is found by its digest and
-    /// fetched again.
+    /// Not to the disk: that is for `settle`.
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use cli_api::state::{read_json, write_json};
 use serde::{Deserialize, Serialize};
 
+use super::settle::Thing;
 use super::{Access, Lease, Store, lock};
 use crate::Image;
 use crate::config::ImageConfig;
@@ -57,6 +58,8 @@ impl Store {
             size += self.layer_record(diff_id)?.size;
         }
         let _lock = lock(self.root(), Access::Change)?;
+        self.complete_parents(&parsed.rootfs.diff_ids)?;
+        self.settle_soon();
         let mut record = match self.record(&id) {
             Ok(record) => record,
             Err(Error::NoSuchImage(_)) => Record::default(),
@@ -146,6 +149,7 @@ impl Store {
         id: &ImageId,
         record: &Record,
     ) -> Result<()> {
+        self.unsettled(Thing::Record(id))?;
         Ok(write_json(&self.record_path(id), record)?)
     }
 

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use cli_api::state::{read_json, write_json};
 use serde::{Deserialize, Serialize};
 
+use super::settle::Thing;
 use super::{Access, Lease, Store, lock};
 use crate::Layer;
 use crate::apply::{self, Unpacked};
@@ -25,7 +26,7 @@ use crate::manifest::Descriptor;
 const RECORD: &str = "layer.json";
 
 /// `layer.json`: what the store knows of a layer beyond its files.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerRecord {
     /// Bytes in its files.
     pub size: u64,
@@ -34,6 +35,10 @@ pub struct LayerRecord {
     /// files when somebody wants it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blobs: Vec<Descriptor>,
+    /// Directories that the layer has only because something is in them, and
+    /// that no layer below has described yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub implied: Vec<String>,
 }
 
 /// A layer on its way in: a scratch directory that nobody else sees.
@@ -85,8 +90,9 @@ impl Store {
             Some(blob) => vec![keep_tar(self, lease, blob, &unpacked)?],
             None => Vec::new(),
         };
-        let diff_id = unpacked.diff_id;
-        writer.commit(self, lease, diff_id, unpacked.size, blobs)
+        let Unpacked { diff_id, size, implied, .. } = unpacked;
+        let record = LayerRecord { size, blobs, implied };
+        writer.commit(self, lease, diff_id, record)
     }
 
     /// Begins a layer whose files are put in place by the caller.
@@ -160,8 +166,16 @@ impl Store {
             return Ok(());
         }
         record.blobs.push(blob);
+        self.write_layer_record(diff_id, &record)
+    }
+
+    pub(super) fn write_layer_record(
+        &self,
+        diff_id: &DiffId,
+        record: &LayerRecord,
+    ) -> Result<()> {
         let path = self.layer_home(diff_id).join(RECORD);
-        Ok(write_json(&path, &record)?)
+        Ok(write_json(&path, record)?)
     }
 
     /// Named by the diff ID alone. A container's own directory beside it is
@@ -193,15 +207,14 @@ impl LayerWriter {
         store: &Store,
         lease: &Lease,
         diff_id: DiffId,
-        size: u64,
-        blobs: Vec<Descriptor>,
+        record: LayerRecord,
     ) -> Result<Layer> {
-        let record = LayerRecord { size, blobs };
         write_json(&self.dir.path().join(RECORD), &record)?;
         let home = store.layer_home(&diff_id);
         // Shared: a sweep may not run between the rename and the pin.
         let guard = lock(store.root(), Access::Look)?;
         lease.pin_locked(&diff_id.0)?;
+        store.unsettled(Thing::Layer(&diff_id))?;
         let renamed = fs::rename(self.dir.path(), &home);
         drop(guard);
         match renamed.map_err(|e| (e.kind(), e)) {
@@ -213,15 +226,15 @@ impl LayerWriter {
                 io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists,
                 _,
             )) => {
-                for blob in record.blobs {
-                    store.add_layer_blob(&diff_id, blob)?;
+                for blob in &record.blobs {
+                    store.add_layer_blob(&diff_id, blob.clone())?;
                 }
             }
             Err((_, e)) => {
                 return Err(io_at("move a finished layer to", &home)(e));
             }
         }
-        Ok(Layer { diff_id, size })
+        Ok(Layer { diff_id, size: record.size })
     }
 }
 

@@ -6,6 +6,7 @@
 //!     blobs/sha256/<hex>     configs, manifests, compressed layers
 //!     records/<hex>.json     what is known of an image beyond its config
 //!     repositories.json      name ─▶ image ID
+//!     unsettled/<boot ID>/   what a power cut now would spoil
 //!     lock                   taken for every change of the above
 //!   overlay2/<diff ID hex>/
 //!     diff/                  the layer, unpacked
@@ -13,7 +14,7 @@
 //!   tmp/<session>/           half-made things, and leases
 //! ```
 //!
-//! Three rules keep it whole, whatever is killed when:
+//! Four rules keep it whole, whatever is killed when:
 //!
 //! 1. A thing is made under `tmp/` and *renamed* to its place. rename(2) is
 //!    atomic, so what has a digest for a name is complete.
@@ -21,6 +22,9 @@
 //! 3. Nothing is counted. What an image, a container or a [`Lease`] reaches
 //!    is in use, the rest may go ([`Store::sweep`]): a count can be wrong
 //!    after a crash, reachability cannot.
+//!
+//! 4. What is not on the disk yet is marked so. After a power cut it is
+//!    looked through, and what is not whole goes (`settle`).
 //!
 //! Several processes may have one root open: the locks are flock(2)s, which
 //! the kernel releases when their holder dies.
@@ -36,9 +40,11 @@ mod images;
 mod layers;
 mod lease;
 mod names;
+mod parents;
 mod remove;
 mod resolve;
 mod session;
+mod settle;
 mod sweep;
 
 pub use blobs::BlobWriter;
@@ -54,6 +60,8 @@ pub use sweep::Swept;
 pub struct Store {
     root: PathBuf,
     session: session::Session,
+    settling: settle::Settling,
+    lost: Vec<String>,
 }
 
 impl Store {
@@ -73,13 +81,22 @@ impl Store {
             clear_temporary(&root.join(dir))?;
         }
         let session = session::Session::begin(&root.join("tmp"))?;
+        let settling = settle::Settling::begin(&root)?;
+        let mut store = Store { root, session, settling, lost: Vec::new() };
+        store.lost = store.after_power_cut()?;
         drop(lock);
-        Ok(Store { root, session })
+        Ok(store)
     }
 
     /// The data root.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// What had to be removed when the store was opened, because a power cut
+    /// had spoiled it; a sentence each.
+    pub fn lost(&self) -> &[String] {
+        &self.lost
     }
 
     /// Where half-made things of this process go: on the same file system as

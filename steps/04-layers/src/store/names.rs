@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use cli_api::state::{read_json, write_json};
+use cli_api::state::{read_json, write_json_durable};
 use serde::{Deserialize, Serialize};
 
 use super::{Access, Store, lock};
@@ -59,6 +59,17 @@ impl Repositories {
         });
     }
 
+    /// Forgets the names of all other images, and returns them.
+    pub(super) fn keep_only(&mut self, ids: &[ImageId]) -> Vec<String> {
+        let mut gone = Vec::new();
+        for names in self.map.values_mut() {
+            let other = names.extract_if(.., |_, id| !ids.contains(id));
+            gone.extend(other.map(|(name, _)| name));
+        }
+        self.map.retain(|_, names| !names.is_empty());
+        gone
+    }
+
     /// Every name of an image, with the repository it belongs to.
     pub(super) fn of(&self, id: &ImageId) -> Vec<(&str, &str)> {
         let all = self.map.iter().flat_map(|(repository, names)| {
@@ -85,8 +96,11 @@ impl Store {
         let _lock = lock(self.root(), Access::Change)?;
         let mut record = self.record(id)?;
         let mut names = self.repositories()?;
-        names.set(&reference.clone().or_latest(), id);
-        self.write_repositories(&names)?;
+        let reference = reference.clone().or_latest();
+        if names.get(&reference) != Some(id) {
+            names.set(&reference, id);
+            self.write_repositories(&names)?;
+        }
         record.last_tagged = Some(super::images::now());
         self.write_record(id, &record)
     }
@@ -125,11 +139,13 @@ impl Store {
         }
     }
 
+    /// On the disk at once: one file has the names of all images, and which
+    /// they were cannot be found out again.
     pub(super) fn write_repositories(
         &self,
         names: &Repositories,
     ) -> Result<()> {
-        Ok(write_json(&self.images().join(FILE), names)?)
+        Ok(write_json_durable(&self.images().join(FILE), names)?)
     }
 }
 

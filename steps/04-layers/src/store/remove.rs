@@ -63,8 +63,22 @@ impl Store {
         options: RemoveOptions,
         users: &dyn Fn() -> Vec<User>,
     ) -> Result<Vec<Removed>> {
-        let image = self.resolve(name)?;
+        self.remove_unless(name, options, users, &|_| false)
+    }
+
+    /// The same for who wants only what nobody needs. That is asked under the
+    /// lock: a moment ago the image may have had no name, because its pull
+    /// was just about to give it one.
+    pub(super) fn remove_unless(
+        &self,
+        name: &str,
+        options: RemoveOptions,
+        users: &dyn Fn() -> Vec<User>,
+        spared: &dyn Fn(Standing) -> bool,
+    ) -> Result<Vec<Removed>> {
+        // Under the lock: somebody else may be removing the same.
         let guard = lock(self.root(), Access::Change)?;
+        let image = self.resolve(name)?;
         let mut job = Job {
             store: self,
             names: self.repositories()?,
@@ -73,6 +87,14 @@ impl Store {
             removed: Vec::new(),
             swept: Swept::default(),
         };
+        let names = job.names.of(&image.id);
+        let standing = Standing {
+            tagged: names.iter().any(|(_, name)| !name.contains('@')),
+            used: job.users.iter().any(|user| user.image == image.id),
+        };
+        if spared(standing) {
+            return Ok(Vec::new());
+        }
         let by_name = !Store::is_id(&image.id, name);
         let gone = match by_name {
             true => job.untag_one(&image, name, options.force)?,
@@ -88,6 +110,15 @@ impl Store {
         job.swept.erase()?;
         Ok(job.removed)
     }
+}
+
+/// What speaks for an image at the moment of its removal.
+#[derive(Clone, Copy)]
+pub(super) struct Standing {
+    /// Somebody has given it a name.
+    pub(super) tagged: bool,
+    /// A container is made from it, running or not.
+    pub(super) used: bool,
 }
 
 /// One removal, under the lock from beginning to end: between looking at who

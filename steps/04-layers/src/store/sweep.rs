@@ -15,6 +15,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::remove::Standing;
+use super::settle::Thing;
 use super::{
     Access, RemoveOptions, Removed, Store, User, lease, lock, session,
 };
@@ -66,13 +68,13 @@ impl Store {
         let mut removed = Vec::new();
         let before = self.bytes()?;
         for image in self.list()? {
-            let dangling = self.names(&image.id)?.tags.is_empty();
-            let used = users().iter().any(|u| u.image == image.id);
-            if used || !(dangling || all) || !chosen(&image) {
+            if !chosen(&image) {
                 continue;
             }
+            let needed = |it: Standing| it.used || it.tagged && !all;
             let options = RemoveOptions { force: all, parents: true };
-            match self.remove(image.id.as_str(), options, users) {
+            let id = image.id.as_str();
+            match self.remove_unless(id, options, users, &needed) {
                 Ok(lines) => removed.extend(lines),
                 // A parent of an image that stays, or gone meanwhile.
                 Err(Error::Conflict(_) | Error::NoSuchImage(_)) => {}
@@ -126,15 +128,20 @@ impl Store {
             swept.bytes += record.map_or(0, |r| r.size);
             let from = self.layer_home(&diff_id);
             throw(&from, &trash.join(diff_id.hex()))?;
+            self.unmark(Thing::Layer(&diff_id));
             swept.layers.push(diff_id);
         }
         for algorithm in list(&self.images().join("blobs"))? {
             let dir = self.images().join("blobs").join(&algorithm);
             for hex in list(&dir)? {
                 let digest = format!("{algorithm}:{hex}").parse::<Digest>();
-                if !digest.is_ok_and(|digest| stays(&digest)) {
-                    let name = format!("blob-{algorithm}-{hex}");
-                    throw(&dir.join(&hex), &trash.join(name))?;
+                if digest.as_ref().is_ok_and(&stays) {
+                    continue;
+                }
+                let name = format!("blob-{algorithm}-{hex}");
+                throw(&dir.join(&hex), &trash.join(name))?;
+                if let Ok(digest) = &digest {
+                    self.unmark(Thing::Blob(digest));
                 }
             }
         }

@@ -289,7 +289,7 @@ fn a_layer_made_here_gives_its_tar_again_without_a_kept_blob() {
 }
 
 #[test]
-fn a_sweep_never_takes_what_others_are_just_bringing() {
+fn neither_sweep_nor_prune_takes_what_others_are_just_bringing() {
     let (_dir, store) = store();
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -311,6 +311,7 @@ fn a_sweep_never_takes_what_others_are_just_bringing() {
         let sweeper = scope.spawn(|| {
             while !done.load(std::sync::atomic::Ordering::Relaxed) {
                 store.sweep(&nobody).unwrap();
+                store.prune(false, &|_| true, &nobody).unwrap();
             }
         });
         let results: Vec<_> =

@@ -13,6 +13,9 @@ use crate::diff;
 #[derive(Debug, Clone)]
 enum What {
     File(Vec<u8>),
+    /// A file of mostly holes: offset and content of its one piece, and what
+    /// follows it.
+    Sparse(u64, Vec<u8>, u64),
     Directory,
     Opaque,
     Link(String),
@@ -21,9 +24,15 @@ enum What {
     Twin,
 }
 
+fn content() -> impl Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(any::<u8>(), 0..2000)
+}
+
 fn what() -> impl Strategy<Value = What> {
     prop_oneof![
-        4 => proptest::collection::vec(any::<u8>(), 0..2000).prop_map(What::File),
+        4 => content().prop_map(What::File),
+        1 => (0_u64..1 << 20, content(), 0_u64..1 << 20)
+            .prop_map(|(at, content, more)| What::Sparse(at, content, more)),
         2 => Just(What::Directory),
         1 => Just(What::Opaque),
         1 => "[a-z./]{1,20}".prop_map(What::Link),
@@ -32,6 +41,10 @@ fn what() -> impl Strategy<Value = What> {
         1 => Just(What::Twin),
     ]
 }
+
+/// `cap_net_raw=ep` as setcap(8) writes it: struct vfs_cap_data, version 2.
+const MAY_PING: &[u8] =
+    &[1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// Name, what, mode, owner, seconds, an attribute's value.
 type Item = (String, What, u32, (u32, u32), u64, Option<Vec<u8>>);
@@ -68,6 +81,18 @@ fn build(items: &[Item]) -> Vec<u8> {
         let keeps = matches!(what, What::File(_) | What::Directory);
         if let (Some(value), true) = (value, keeps) {
             records.push(("SCHILY.xattr.user.note", value));
+            if let What::File(_) = what {
+                let key = "SCHILY.xattr.security.capability";
+                records.push((key, MAY_PING));
+            }
+        }
+        let (map, real);
+        if let What::Sparse(at, content, more) = what {
+            map = format!("{at},{}", content.len());
+            real = (at + content.len() as u64 + more).to_string();
+            records.push(("GNU.sparse.size", real.as_bytes()));
+            records.push(("GNU.sparse.numblocks", b"1"));
+            records.push(("GNU.sparse.map", map.as_bytes()));
         }
         let target;
         match what {
@@ -79,7 +104,7 @@ fn build(items: &[Item]) -> Vec<u8> {
             _ => {}
         }
         let kind = match what {
-            What::File(_) | What::Whiteout => b'0',
+            What::File(_) | What::Sparse(..) | What::Whiteout => b'0',
             What::Directory | What::Opaque => b'5',
             What::Link(_) => b'2',
             What::Fifo => b'6',
@@ -93,14 +118,16 @@ fn build(items: &[Item]) -> Vec<u8> {
         };
         tar = tar.pax(&records);
         tar = match what {
-            What::File(content) => tar.sized(head, content),
+            What::File(content) | What::Sparse(_, content, _) => {
+                tar.sized(head, content)
+            }
             _ => tar.head(&head),
         };
         if let What::Opaque = what {
             let marker = format!("{name}/.wh..wh..opq");
             tar = tar.pax(&[("path", marker.as_bytes())]).file("x", "");
         }
-        if let What::File(_) = what {
+        if let What::File(_) | What::Sparse(..) = what {
             files.push(name);
         }
     }
@@ -126,7 +153,9 @@ fn listing(root: &Path) -> Vec<String> {
                 true => fs::read(&path).unwrap(),
                 false => Vec::new(),
             };
-            let marks = ["trusted.overlay.opaque", "user.note"].map(|name| {
+            let names =
+                ["trusted.overlay.opaque", "user.note", "security.capability"];
+            let marks = names.map(|name| {
                 let mut value = [0; 64];
                 let got = rustix::fs::lgetxattr(&path, name, &mut value[..]);
                 got.map(|length| value[..length].to_vec()).ok()
