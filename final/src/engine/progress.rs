@@ -1,8 +1,8 @@
 //! Lines of JSON that tell a client how a long job goes: what `docker pull`,
 //! `push`, `build` and `load` print while they wait.
 //!
-//! The words are Docker's, because programs read them. Whoever does the job
-//! is not held up by a client that has gone away, and gets to know of it.
+//! The words are Docker's, because programs read them. A client that goes away
+//! holds nobody up: the job is cancelled, even while it waits for a server.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use layers::registry::Cancel;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -24,14 +25,43 @@ pub struct Progress {
     lines: mpsc::Sender<Bytes>,
     began: AtomicBool,
     bars: Mutex<HashMap<String, Instant>>,
+    cancel: Cancel,
+}
+
+/// The client's end. Dropped, by the server when the connection ends, it
+/// cancels the job.
+#[derive(Debug)]
+pub struct Lines {
+    lines: mpsc::Receiver<Bytes>,
+    cancel: Cancel,
+}
+
+impl Lines {
+    /// The next line; `None` when the job is over.
+    pub async fn recv(&mut self) -> Option<Bytes> {
+        self.lines.recv().await
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
 }
 
 impl Progress {
     /// The job's end and the client's end.
-    pub fn channel() -> (Progress, mpsc::Receiver<Bytes>) {
+    pub fn channel() -> (Progress, Lines) {
         let (lines, receiver) = mpsc::channel(QUEUE);
         let (began, bars) = (AtomicBool::new(false), Mutex::default());
-        (Progress { lines, began, bars }, receiver)
+        let cancel = Cancel::default();
+        let theirs = Lines { lines: receiver, cancel: cancel.clone() };
+        (Progress { lines, began, bars, cancel }, theirs)
+    }
+
+    /// Ends what waits for a registry when the client has gone away.
+    pub fn cancel(&self) -> Cancel {
+        self.cancel.clone()
     }
 
     /// Sends one object as a line. To be called outside of async code only.
@@ -50,7 +80,7 @@ impl Progress {
 
     /// Whether the client has gone away.
     pub fn gone(&self) -> bool {
-        self.lines.is_closed()
+        self.cancel.check().is_err()
     }
 
     /// A line of its own.
@@ -190,7 +220,7 @@ mod tests {
         drop(progress);
         let mut last = None;
         let mut count = 0;
-        while let Ok(line) = lines.try_recv() {
+        while let Ok(line) = lines.lines.try_recv() {
             last = Some(line);
             count += 1;
         }
@@ -207,7 +237,7 @@ mod tests {
         progress.stream("Step 1/1 : FROM scratch\n");
         progress.error("it failed", Some(7));
         let mut text = String::new();
-        while let Ok(line) = lines.try_recv() {
+        while let Ok(line) = lines.lines.try_recv() {
             text += &String::from_utf8_lossy(&line);
         }
         insta::assert_snapshot!(text.replace('\r', ""), @r#"

@@ -112,10 +112,6 @@ pub enum Error {
     /// A changed tree could not be written as a layer.
     #[error(transparent)]
     Diff(#[from] DiffError),
-    /// Someone who implements a seam of this crate (a later step's
-    /// snapshots, a `RUN`) failed, in words of his own.
-    #[error(transparent)]
-    Elsewhere(Box<dyn std::error::Error + Send + Sync>),
     /// What an implementor of [`crate::Snapshots`], [`crate::RunStep`] or
     /// [`crate::ImageSource`] outside this crate has to report.
     #[error(transparent)]

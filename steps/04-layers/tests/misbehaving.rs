@@ -4,6 +4,7 @@
 mod common;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use common::site::{Answer, Content, Request, Site, error};
 use common::*;
@@ -418,4 +419,35 @@ fn a_manifest_without_end_is_not_read_to_its_end() {
         }
     });
     assert!(error.to_string().contains("which no manifest has"), "{error}");
+}
+
+#[test]
+fn a_pull_from_a_server_that_says_nothing_is_cancelled_within_a_second() {
+    for blob in [false, true] {
+        let site = site();
+        site.behave(move |request, content| {
+            let silent = match blob {
+                true => content.is_layer(request),
+                false => request.path.contains("/manifests/"),
+            };
+            match silent {
+                true => Answer::silence(Duration::from_secs(20)),
+                false => content.good(request),
+            }
+        });
+        let (dir, store) = store();
+        let before = files(dir.path());
+        let options = options();
+        let cancel = options.cancel.clone();
+        let thread = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            cancel.cancel();
+            Instant::now()
+        });
+        let result = pull(&store, &site.reference(), &options, &|_| {});
+        assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
+        let waited = thread.join().unwrap().elapsed();
+        assert!(waited < Duration::from_secs(1), "{waited:?}");
+        assert_eq!(files(dir.path()), before);
+    }
 }

@@ -109,7 +109,9 @@ fn a_layer_that_is_there_is_not_downloaded_again() {
     pull(&theirs, &b, &options(), &|p| lines.add(p)).unwrap();
     let text = lines.text();
     assert_eq!(text.matches(": Already exists").count(), 3, "{text}");
-    assert_eq!(text.matches(": Pull complete").count(), 1, "{text}");
+    for line in [": Pulling fs layer", ": Pull complete"] {
+        assert_eq!(text.matches(line).count(), 1, "{text}");
+    }
 }
 
 #[test]
@@ -332,6 +334,28 @@ fn all_tags_are_pulled_and_what_is_missing_is_said() {
             missing.familiar()
         )
     );
+}
+
+#[test]
+fn an_image_from_an_archive_is_pushed_compressed() {
+    let Some(registry) = Registry::start("push what was loaded") else {
+        return;
+    };
+    let (_a, made) = store();
+    let name = registry.name("x:1");
+    image(&made, &name, &host(), &three_layers());
+    let mut tar = Vec::new();
+    archive::save(&made, &[&name], &mut tar).unwrap();
+    let (_b, loaded) = store();
+    archive::load(&loaded, &tar[..]).unwrap();
+    let reference = registry.reference("x:1");
+    push(&loaded, &reference, &options(), &|_| {}).unwrap();
+    let (_c, theirs) = store();
+    let pulled = pull(&theirs, &reference, &options(), &|_| {}).unwrap();
+    for layer in theirs.image(&pulled.image).unwrap().layers() {
+        let kept = theirs.layer_record(layer).unwrap().blobs;
+        assert!(kept[0].media_type.ends_with("+gzip"), "{kept:?}");
+    }
 }
 
 fn removed_again(store: &Store, id: &layers::ImageId) {

@@ -203,7 +203,7 @@ impl Error {
 /// The trait speaks step 4's errors; ours travel in them whole.
 impl From<Error> for layers::Error {
     fn from(error: Error) -> layers::Error {
-        layers::Error::Elsewhere(Box::new(error))
+        layers::Error::Outside(Box::new(error))
     }
 }
 

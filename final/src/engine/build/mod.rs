@@ -60,7 +60,11 @@ impl Engine {
     ) -> Result<()> {
         let gone = || progress.gone();
         let runner = Runner::new(self, request.limits.clone(), &gone);
-        let source = Source { engine: self, logins: &request.logins };
+        let source = Source {
+            engine: self,
+            logins: &request.logins,
+            cancel: progress.cancel(),
+        };
         let snapshots = overlay_cow::Volatile(&self.snapshots);
         let builder = Builder {
             store: &self.store,

@@ -378,5 +378,5 @@ fn sweep_layers(engine: &Engine) -> Result<()> {
 }
 
 fn boxed(error: Error) -> layers::Error {
-    layers::Error::Elsewhere(Box::new(error))
+    layers::Error::Outside(Box::new(error))
 }

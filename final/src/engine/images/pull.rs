@@ -50,15 +50,11 @@ impl Engine {
         let every = request.tag.is_empty()
             && typed.tag().is_none()
             && typed.digest().is_none();
-        let options =
-            self.pull_options(request.platform.clone(), request.auth.clone());
-        let cancel = options.cancel.clone();
-        let report = |step: Step| {
-            if progress.gone() {
-                cancel.cancel();
-            }
-            tell(progress, &step);
+        let options = PullOptions {
+            cancel: progress.cancel(),
+            ..self.pull_options(request.platform.clone(), request.auth.clone())
         };
+        let report = |step: Step| tell(progress, &step);
         if every {
             let repository = typed.repository();
             let pulled = registry::pull_all_tags(
@@ -163,7 +159,6 @@ impl Engine {
                 .config
                 .max_concurrent_downloads
                 .unwrap_or(usual.concurrent),
-            cancel: Cancel::default(),
             ..usual
         }
     }
@@ -210,6 +205,8 @@ pub struct Source<'a> {
     pub engine: &'a Arc<Engine>,
     /// Who asks, by registry.
     pub logins: &'a Logins,
+    /// Ends the wait when who asks has gone away.
+    pub cancel: Cancel,
 }
 
 impl ImageSource for Source<'_> {
@@ -224,10 +221,13 @@ impl ImageSource for Source<'_> {
             return Ok(image);
         }
         let auth = self.logins.of(reference.domain());
-        let options = self.engine.pull_options(platform.cloned(), auth);
+        let options = PullOptions {
+            cancel: self.cancel.clone(),
+            ..self.engine.pull_options(platform.cloned(), auth)
+        };
         self.engine
             .obtain(reference, &options, !always, progress)
-            .map_err(|error| layers::Error::Elsewhere(Box::new(error)))
+            .map_err(|error| layers::Error::Outside(Box::new(error)))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use layers::Reference;
-use layers::registry::{self, Progress as Step};
+use layers::registry::{self, Progress as Step, PullOptions};
 use serde_json::json;
 
 use super::auth::Auth;
@@ -34,15 +34,12 @@ impl Engine {
         request: &Request,
         progress: &Progress,
     ) -> Result<()> {
-        let options = self.pull_options(None, request.auth.clone());
+        let options = PullOptions {
+            cancel: progress.cancel(),
+            ..self.pull_options(None, request.auth.clone())
+        };
+        let report = |step: Step| super::pull::tell(progress, &step);
         for reference in self.push_targets(request, progress)? {
-            let cancel = options.cancel.clone();
-            let report = |step: Step| {
-                if progress.gone() {
-                    cancel.cancel();
-                }
-                super::pull::tell(progress, &step);
-            };
             let pushed =
                 registry::push(&self.store, &reference, &options, &report)?;
             progress.send(&json!({

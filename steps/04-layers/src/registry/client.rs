@@ -5,7 +5,7 @@
 //! |---|---|
 //! | 2xx, 404 | an answer; the caller knows what it means |
 //! | 401 | the dance of `token`, once, then again |
-//! | 3xx (GET, HEAD) | followed, without our token if it leads elsewhere |
+//! | 3xx (307, 308 for a body) | followed, without our token if it leads elsewhere |
 //! | 429, 5xx, a broken connection | a pause, twice as long each time |
 //! | `Retry-After` | as long as it says, if that is bearable |
 //! | nobody there, a bad certificate | an error at once |
@@ -42,6 +42,8 @@ pub(super) struct Client {
     /// How often a request is made in all; see [`PullOptions`].
     attempts: u32,
     pause: Duration,
+    /// See [`PullOptions::piece`].
+    pub(super) piece: u64,
     /// Looked at before every request and every read.
     pub(super) cancel: Cancel,
 }
@@ -73,7 +75,8 @@ impl Client {
                 credentials::find(&options.config, reference.domain())?
             }
         };
-        let agent = endpoint.agent();
+        let agent = endpoint.agent(&options.config)?;
+        options.cancel.ends(&agent);
         let scheme = choose_scheme(&agent, &endpoint)?;
         let host = &endpoint.host;
         let (prefix, path) = (&endpoint.prefix, reference.path());
@@ -85,6 +88,7 @@ impl Client {
             reference: reference.clone(),
             attempts: options.attempts.max(1),
             pause: options.pause,
+            piece: options.piece.max(1),
             cancel: options.cancel.clone(),
             endpoint,
         })
@@ -92,7 +96,7 @@ impl Client {
 
     /// The address of something in this repository.
     pub(super) fn url(&self, path: &str) -> String {
-        // An upload's location may be a path on the same host.
+        // The next page of tags is a path on the same host.
         match path.contains("://") || path.starts_with("/v2/") {
             true => joined(&self.base, path),
             false => format!("{}{path}", self.base),
@@ -113,19 +117,30 @@ impl Client {
     ) -> Result<Response<Body>> {
         let mut attempt = 0;
         loop {
-            self.cancel.check()?;
             attempt += 1;
             let last = attempt >= self.attempts;
-            match self.authorized(ask, body)? {
-                Ok(answer) => match self.judge(ask, answer, last)? {
-                    Verdict::Final(answer) => return Ok(answer),
-                    Verdict::Later(wait) => self.wait(attempt, wait)?,
-                },
-                Err(e) if last || !may_pass(&e) => {
-                    return Err(unreachable(&self.endpoint.host, &e).into());
-                }
-                Err(_) => self.wait(attempt, None)?,
+            match self.attempt(ask, body, last)? {
+                Verdict::Final(answer) => return Ok(answer),
+                Verdict::Later(wait) => self.wait(attempt, wait)?,
             }
+        }
+    }
+
+    /// Asks once. What another attempt could mend is an error only when it
+    /// is the `last`.
+    pub(super) fn attempt(
+        &self,
+        ask: Ask<'_>,
+        body: MakePayload<'_, '_>,
+        last: bool,
+    ) -> Result<Verdict> {
+        self.cancel.check()?;
+        match self.authorized(ask, body)? {
+            Ok(answer) => self.judge(ask, answer, last),
+            Err(e) if last || !may_pass(&e) => {
+                Err(unreachable(&self.endpoint.host, &e).into())
+            }
+            Err(_) => Ok(Verdict::Later(None)),
         }
     }
 
@@ -154,7 +169,7 @@ impl Client {
         body: MakePayload<'_, '_>,
     ) -> Result<Result<Response<Body>, HttpError>> {
         let sent = self.pass.header();
-        let answer = match self.once(ask, body()?, sent.as_deref()) {
+        let answer = match self.once(ask, body, sent.as_deref())? {
             Ok(answer) if answer.status() == 401 => answer,
             other => return Ok(other),
         };
@@ -164,7 +179,7 @@ impl Client {
         let host = &self.endpoint.host;
         self.pass.renew(&self.agent, host, challenge, sent.as_deref())?;
         let now = self.pass.header();
-        Ok(self.once(ask, body()?, now.as_deref()))
+        self.once(ask, body, now.as_deref())
     }
 
     /// Redirects (to where the blobs really are) are followed here and not
@@ -173,25 +188,21 @@ impl Client {
     fn once(
         &self,
         ask: Ask<'_>,
-        body: Payload<'_>,
+        body: MakePayload<'_, '_>,
         pass: Option<&str>,
-    ) -> Result<Response<Body>, HttpError> {
+    ) -> Result<Result<Response<Body>, HttpError>> {
         let mut url = self.url(ask.path);
-        let reads = matches!(ask.method, "GET" | "HEAD");
-        if !reads {
-            return self.hop(ask, &url, body, pass);
-        }
         for _ in 0..REDIRECTS_MAX {
-            let none = Payload::Bytes(Vec::new());
-            let answer = self.hop(ask, &url, none, pass)?;
-            let location = answer.headers().get(header::LOCATION);
-            let location = location.and_then(|l| l.to_str().ok());
-            match (answer.status().is_redirection(), location) {
-                (true, Some(location)) => url = joined(&url, location),
-                _ => return Ok(answer),
+            let answer = match self.hop(ask, &url, body()?, pass) {
+                Ok(answer) if redirects(ask.method, &answer) => answer,
+                other => return Ok(other),
+            };
+            match location(&answer) {
+                Some(location) => url = joined(&url, location),
+                None => return Ok(Ok(answer)),
             }
         }
-        Err(HttpError::TooManyRedirects)
+        Ok(Err(HttpError::TooManyRedirects))
     }
 
     /// One request to one server. `pass` goes along only if it is ours.
@@ -267,8 +278,23 @@ impl Client {
     }
 }
 
+/// Whether the same request is to be made elsewhere. For one with a body,
+/// 307 and 308 alone say so; after a 303 or an old 301 it would have to
+/// become a GET (RFC 9110, 15.4), which no registry means.
+fn redirects(method: &str, answer: &Response<Body>) -> bool {
+    match method {
+        "GET" | "HEAD" => answer.status().is_redirection(),
+        _ => matches!(answer.status().as_u16(), 307 | 308),
+    }
+}
+
+/// Where an answer sends us.
+pub(super) fn location(answer: &Response<Body>) -> Option<&str> {
+    answer.headers().get(header::LOCATION)?.to_str().ok()
+}
+
 /// A `Location`, which may be without scheme and host.
-fn joined(base: &str, location: &str) -> String {
+pub(super) fn joined(base: &str, location: &str) -> String {
     if location.contains("://") {
         return location.to_owned();
     }
@@ -285,7 +311,7 @@ fn joined(base: &str, location: &str) -> String {
 }
 
 /// What to do after an answer.
-enum Verdict {
+pub(super) enum Verdict {
     /// Hand it to the caller.
     Final(Response<Body>),
     /// Try again, after as long as the server said.
@@ -354,7 +380,7 @@ fn bad_certificate(error: &HttpError) -> Option<String> {
 /// in another scheme.
 fn nobody_there(error: &HttpError) -> bool {
     match error {
-        HttpError::HostNotFound => true,
+        _ if no_such_name(error) => true,
         HttpError::Timeout(Timeout::Connect | Timeout::Resolve) => true,
         HttpError::Io(e) => matches!(
             e.kind(),
@@ -367,10 +393,19 @@ fn nobody_there(error: &HttpError) -> bool {
     }
 }
 
+/// getaddrinfo(3) has errors of its own, which std knows only as text.
+fn no_such_name(error: &HttpError) -> bool {
+    match error {
+        HttpError::HostNotFound => true,
+        HttpError::Io(e) => e.to_string().contains("failed to lookup address"),
+        _ => false,
+    }
+}
+
 /// Says which of the usual causes it is, and the way out of each.
 fn unreachable(host: &str, error: &HttpError) -> RegistryError {
     let problem = match error {
-        HttpError::HostNotFound => "its name does not resolve; is there a \
+        e if no_such_name(e) => "its name does not resolve; is there a \
              network, and a name server in /etc/resolv.conf?"
             .to_owned(),
         HttpError::Io(e) if e.kind() == ErrorKind::ConnectionRefused => {
@@ -380,6 +415,14 @@ fn unreachable(host: &str, error: &HttpError) -> RegistryError {
              proxy (HTTPS_PROXY) in the way?"
             .to_owned(),
         other => match bad_certificate(other) {
+            // What `openssl req -x509` makes when it is told nothing else.
+            Some(why) if why.contains("CaUsedAsEndEntity") => {
+                "its certificate is that of an authority (CA:TRUE), which \
+                 vouches for servers but is none: make it with `openssl req \
+                 … -addext basicConstraints=critical,CA:FALSE`, or name the \
+                 registry with --insecure-registry"
+                    .to_owned()
+            }
             Some(why) => format!(
                 "its certificate is not trusted ({why}); for a private \
                  authority set SSL_CERT_FILE or put it in \

@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use ureq::Agent;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::TlsConfig;
 
+use super::{RegistryError, certs};
 use crate::reference::DEFAULT_DOMAIN;
 
 /// Where Docker Hub's registry really is.
@@ -24,6 +24,9 @@ pub struct RegistryConfig {
     pub insecure: Vec<String>,
     /// Where config.json is; by default `$DOCKER_CONFIG` or `~/.docker`.
     pub docker_config: Option<PathBuf>,
+    /// Certificates by registry, `HOST:PORT/ca.crt`; by default
+    /// `/etc/docker/certs.d`.
+    pub certificates: Option<PathBuf>,
 }
 
 /// A server to try.
@@ -87,6 +90,13 @@ impl RegistryConfig {
         Some(Endpoint { host, scheme, prefix, mirror: true })
     }
 
+    /// Docker's own place counts, so that a machine which had Docker needs
+    /// no new configuration.
+    fn certificates_of(&self, host: &str) -> PathBuf {
+        let usual = || PathBuf::from("/etc/docker/certs.d");
+        self.certificates.clone().unwrap_or_else(usual).join(host)
+    }
+
     fn scheme(&self, host: &str) -> Scheme {
         match self.is_insecure(host) {
             true => Scheme::Insecure,
@@ -124,11 +134,15 @@ impl Endpoint {
     }
 
     /// A connection pool that trusts what this server may be trusted with.
-    pub(super) fn agent(&self) -> Agent {
-        let insecure = self.scheme != Scheme::Https;
+    pub(super) fn agent(
+        &self,
+        config: &RegistryConfig,
+    ) -> Result<Agent, RegistryError> {
+        let dir = config.certificates_of(&self.host);
         let tls = TlsConfig::builder()
-            .disable_verification(insecure)
-            .root_certs(self.roots())
+            .disable_verification(self.scheme != Scheme::Https)
+            .root_certs(certs::roots(&dir))
+            .client_cert(certs::client(&dir, &self.host)?)
             .build();
         let mut config = Agent::config_builder()
             .tls_config(tls)
@@ -144,47 +158,8 @@ impl Endpoint {
         if self.is_local() {
             config = config.proxy(None);
         }
-        config.build().into()
+        Ok(config.build().into())
     }
-
-    /// Docker's own place for a registry's authority counts as well, so that
-    /// a machine which had Docker needs no new configuration.
-    fn roots(&self) -> RootCerts {
-        let own = PathBuf::from("/etc/docker/certs.d").join(&self.host);
-        let own = certificates(&own.join("ca.crt"));
-        match (own.is_empty(), system_roots()) {
-            (true, []) => RootCerts::WebPki,
-            (_, system) => RootCerts::from(system.iter().cloned().chain(own)),
-        }
-    }
-}
-
-/// What `$SSL_CERT_FILE` or this system's bundle trusts: private authorities
-/// are there, and not in a list that is compiled in.
-fn system_roots() -> &'static [Certificate<'static>] {
-    static ROOTS: OnceLock<Vec<Certificate<'static>>> = OnceLock::new();
-    ROOTS.get_or_init(|| {
-        let given = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-        let usual = [
-            "/etc/ssl/certs/ca-certificates.crt",
-            "/etc/pki/tls/certs/ca-bundle.crt",
-            "/etc/ssl/ca-bundle.pem",
-        ];
-        let files = given.into_iter().chain(usual.map(PathBuf::from));
-        let found = files.map(|file| certificates(&file));
-        found.into_iter().find(|certs| !certs.is_empty()).unwrap_or_default()
-    })
-}
-
-/// A file that is not there or holds no certificate gives none; what is then
-/// not trusted is said when it is met.
-fn certificates(file: &std::path::Path) -> Vec<Certificate<'static>> {
-    let pem = std::fs::read(file).unwrap_or_default();
-    let items = parse_pem(&pem).filter_map(|item| match item {
-        Ok(PemItem::Certificate(certificate)) => Some(certificate),
-        _ => None,
-    });
-    items.collect()
 }
 
 /// `host:port`, `[v6]:port` or just a host.

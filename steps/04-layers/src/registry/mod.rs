@@ -18,19 +18,22 @@
 //! | module | what it does |
 //! |---|---|
 //! | `hosts` | which servers a name may be fetched from, and how |
+//! | `certs` | whose certificates are believed |
 //! | `credentials` | who we are: config.json, helpers, `X-Registry-Auth` |
 //! | `challenge`, `token` | the 401 dance |
 //! | `client` | one request, tried again where that makes sense |
+//! | `cancel` | stopping all of them at once |
 //! | `blob` | a download that goes on where it broke |
+//! | `upload` | the same in the other direction |
 //! | `flight` | two pulls of one layer share one download |
 //! | `pull`, `push` | the whole, in Docker's order and words |
 //! | `question` | is an account good, what stands behind a name |
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 mod blob;
+mod cancel;
+mod certs;
 mod challenge;
 mod client;
 mod credentials;
@@ -42,7 +45,9 @@ mod pull;
 mod push;
 mod question;
 mod token;
+mod upload;
 
+pub use cancel::Cancel;
 pub use credentials::Auth;
 pub use error::RegistryError;
 pub use hosts::RegistryConfig;
@@ -51,7 +56,6 @@ pub use pull::{Pulled, pull, pull_all_tags};
 pub use push::{Pushed, push};
 pub use question::{Described, describe, log_in};
 
-use crate::error::Error;
 use crate::platform::Platform;
 
 /// One step of a pull or push, as `docker pull` shows it.
@@ -80,39 +84,6 @@ impl Progress {
 /// Where progress goes; called from several threads.
 pub type Report<'a> = &'a (dyn Fn(Progress) + Sync);
 
-/// A wish to stop, shared by who has it and who works. What was cancelled
-/// leaves nothing behind.
-#[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicBool>);
-
-impl Cancel {
-    /// Asks for the stop.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// An error once the stop was asked for.
-    pub fn check(&self) -> Result<(), Error> {
-        match self.0.load(Ordering::Relaxed) {
-            true => Err(Error::Cancelled),
-            false => Ok(()),
-        }
-    }
-
-    /// Sleeps, but not past a cancellation.
-    fn sleep(&self, time: Duration) -> Result<(), Error> {
-        let end = std::time::Instant::now() + time;
-        loop {
-            self.check()?;
-            let left = end.saturating_duration_since(std::time::Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            std::thread::sleep(left.min(Duration::from_millis(50)));
-        }
-    }
-}
-
 /// How to pull or push.
 #[derive(Debug, Clone)]
 pub struct PullOptions {
@@ -128,6 +99,10 @@ pub struct PullOptions {
     pub attempts: u32,
     /// The pause before the second attempt; doubled each time.
     pub pause: Duration,
+    /// Bytes of a blob sent in one request: proxies before a registry often
+    /// refuse more than a hundred million, and a broken piece is all that is
+    /// ever sent twice.
+    pub piece: u64,
     /// The way to stop it.
     pub cancel: Cancel,
 }
@@ -141,6 +116,7 @@ impl Default for PullOptions {
             concurrent: 3,
             attempts: 5,
             pause: Duration::from_millis(500),
+            piece: 64 << 20,
             cancel: Cancel::default(),
         }
     }

@@ -63,6 +63,17 @@ pub fn pull(
     options: &PullOptions,
     report: Report<'_>,
 ) -> Result<Pulled> {
+    let pulled = from_first(store, reference, options, report);
+    options.cancel.settle(pulled)
+}
+
+/// From the first server that has it.
+fn from_first(
+    store: &Store,
+    reference: &Reference,
+    options: &PullOptions,
+    report: Report<'_>,
+) -> Result<Pulled> {
     let reference = reference.clone().or_latest();
     let endpoints = options.config.endpoints(reference.domain());
     let mut problem = None;
@@ -80,7 +91,7 @@ pub fn pull(
                 let pull = Pull { store, client, options, report, added };
                 return pull.run(&reference, top);
             }
-            Err(Error::Cancelled) => return Err(Error::Cancelled),
+            Err(_) if options.cancel.check().is_err() => break,
             // A mirror that fails is passed over, but not in silence.
             Err(e) if mirror => {
                 let text = format!("Mirror {host} is passed over: {e}");

@@ -4,9 +4,7 @@
 //! HEAD  /v2/app/blobs/sha256:ddd…                     is it there?
 //! POST  /v2/app/blobs/uploads/?mount=sha256:ddd…&from=other
 //!                                                     or elsewhere with you?
-//! POST  /v2/app/blobs/uploads/                        then I send it: where?
-//!   ◀ Location: /v2/app/blobs/uploads/UUID?_state=…
-//! PUT   /v2/app/blobs/uploads/UUID?_state=…&digest=sha256:ddd…
+//! POST, PATCH…, PUT                                   then I send it: `upload`
 //! PUT   /v2/app/manifests/latest                      now it is an image
 //! ```
 //!
@@ -16,14 +14,12 @@
 //! compressed, always in the same way.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 
 use flate2::{Compression, GzBuilder};
-use ureq::http::header;
 
 use super::client::{Ask, Client, Payload};
-use super::{Progress, PullOptions, RegistryError, Report};
+use super::{Progress, PullOptions, RegistryError, Report, upload};
 use crate::Image;
 use crate::digest::{DiffId, Digest};
 use crate::error::{Error, Result, io_at};
@@ -62,7 +58,7 @@ pub fn push(
     let lease = store.lease()?;
     lease.pin(&image.id.0)?;
     let push = Push { store, lease, client, image, report };
-    push.run(&reference, options.concurrent)
+    options.cancel.settle(push.run(&reference, options.concurrent))
 }
 
 /// The state of one push.
@@ -97,7 +93,8 @@ impl Push<'_> {
     }
 
     /// The manifest that the image was pulled with, if all its blobs are
-    /// still here.
+    /// still here. One of an archive may list layers that are not compressed,
+    /// which is no way to send them.
     fn original(&self) -> Result<Option<Vec<u8>>> {
         for digest in &self.image.record.manifests {
             let bytes = self.store.blob_bytes(digest)?;
@@ -105,7 +102,10 @@ impl Push<'_> {
                 continue;
             };
             let mut blobs = parsed.layers.iter();
-            if blobs.all(|blob| self.store.has_blob(&blob.digest)) {
+            if blobs.all(|blob| {
+                blob.media_type != media::OCI_LAYER
+                    && self.store.has_blob(&blob.digest)
+            }) {
                 return Ok(Some(bytes));
             }
         }
@@ -167,79 +167,27 @@ impl Push<'_> {
     /// Three ways, the cheapest first: it is there; another repository of the
     /// same registry has it; it must be sent.
     fn blob(&self, blob: &Descriptor, id: &str, from: &[String]) -> Result<()> {
-        let path = format!("/blobs/{}", blob.digest);
-        let head = Ask { method: "HEAD", path: &path, headers: &[] };
-        if self.client.ask(head)?.status().is_success() {
+        if upload::is_there(&self.client, blob)? {
             (self.report)(Progress::of(id, "Layer already exists"));
             return Ok(());
         }
         for repository in from {
-            let query = format!("?mount={}&from={repository}", blob.digest);
-            if self.begin(&query)?.is_none() {
+            if upload::mount(&self.client, blob, repository)? {
                 let text = format!("Mounted from {repository}");
                 (self.report)(Progress::of(id, &text));
                 return Ok(());
             }
         }
-        self.upload(blob, id)?;
-        (self.report)(Progress::of(id, "Pushed"));
-        Ok(())
-    }
-
-    /// Begins an upload and returns where to send the blob; `None` when it
-    /// was mounted and nothing is left to do.
-    fn begin(&self, query: &str) -> Result<Option<String>> {
-        let path = format!("/blobs/uploads/{query}");
-        let ask = Ask { method: "POST", path: &path, headers: &[] };
-        let answer = self.client.ask(ask)?;
-        let status = answer.status().as_u16();
-        if status == 201 && !query.is_empty() {
-            return Ok(None);
-        }
-        let location = answer.headers().get(header::LOCATION);
-        let location = location.and_then(|l| l.to_str().ok());
-        match location.filter(|_| status == 202) {
-            Some(location) => Ok(Some(location.to_owned())),
-            None => Err(RegistryError::Protocol {
-                url: self.client.url(&path),
-                problem: format!("it does not begin an upload ({status})"),
-            }
-            .into()),
-        }
-    }
-
-    /// In one piece (the specification's "monolithic" way: POST, then PUT).
-    /// An interrupted one begins anew; what was sent before is dropped by the
-    /// registry after a while.
-    fn upload(&self, blob: &Descriptor, id: &str) -> Result<()> {
-        let Some(location) = self.begin("")? else { return Ok(()) };
-        let joint = if location.contains('?') { '&' } else { '?' };
-        let path = format!("{location}{joint}digest={}", blob.digest);
-        let headers = [("Content-Type", "application/octet-stream")];
-        let ask = Ask { method: "PUT", path: &path, headers: &headers };
         let report = |done: u64| {
             (self.report)(Progress {
                 bytes: Some((done, blob.size)),
                 ..Progress::of(id, "Pushing")
             });
         };
-        let mut body = || {
-            let file = self.store.blob(&blob.digest)?;
-            let counted = Counted { file, done: 0, told: 0, report: &report };
-            Ok(Payload::Stream(Box::new(counted), blob.size))
-        };
-        let answer = self.client.send(ask, &mut body)?;
-        let status = answer.status().as_u16();
-        if status == 201 {
-            return Ok(());
-        }
-        Err(RegistryError::Status {
-            method: "PUT",
-            url: self.client.url(&path),
-            status,
-            detail: "the registry did not keep the blob".to_owned(),
-        }
-        .into())
+        let open = || self.store.blob(&blob.digest);
+        upload::send(&self.client, blob, &open, &report)?;
+        (self.report)(Progress::of(id, "Pushed"));
+        Ok(())
     }
 
     /// From here on others see it. What was pushed is remembered, so that a
@@ -309,24 +257,4 @@ pub(crate) fn compressed(
             store.add_layer_blob(diff_id, blob.clone())?;
             Ok(blob)
         })
-}
-
-/// Tells how much of a file was read, now and then.
-struct Counted<'a> {
-    file: File,
-    done: u64,
-    told: u64,
-    report: &'a dyn Fn(u64),
-}
-
-impl Read for Counted<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(buffer)?;
-        self.done += read as u64;
-        if self.done - self.told >= 1 << 19 || read == 0 {
-            self.told = self.done;
-            (self.report)(self.done);
-        }
-        Ok(read)
-    }
 }

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, unreachable_pub)]
 
+pub mod line;
 pub mod site;
 
 use std::fs;
@@ -32,27 +33,15 @@ impl Registry {
 
     /// With a certificate that it has signed itself.
     pub fn start_tls(test: &str) -> Option<Registry> {
-        let keys = tempfile::tempdir().unwrap();
-        let path = |name: &str| keys.path().join(name).display().to_string();
-        let (key, certificate) = (path("key"), path("certificate"));
-        let arguments = [
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=registry",
-            "-keyout",
-            &key,
-            "-out",
-            &certificate,
-        ];
-        run(test, "openssl", &arguments)?;
-        let tls =
-            format!("  tls:\n    certificate: {certificate}\n    key: {key}\n");
+        Registry::start_keys(test, &Keys::make(test, "registry")?, "")
+    }
+
+    /// With this one; `more` goes into the `tls` section.
+    pub fn start_keys(test: &str, keys: &Keys, more: &str) -> Option<Registry> {
+        let Keys { key, certificate, .. } = keys;
+        let tls = format!(
+            "  tls:\n    certificate: {certificate}\n    key: {key}\n{more}"
+        );
         Registry::start_with(test, &tls)
     }
 
@@ -123,6 +112,47 @@ impl Registry {
     pub fn blob_file(&self, hex: &str) -> PathBuf {
         let blobs = "data/docker/registry/v2/blobs/sha256";
         self.dir.path().join(blobs).join(&hex[..2]).join(hex).join("data")
+    }
+}
+
+/// A certificate that vouches for itself.
+pub struct Keys {
+    _dir: tempfile::TempDir,
+    pub key: String,
+    pub certificate: String,
+}
+
+impl Keys {
+    /// For a host name; `None` without openssl.
+    pub fn make(test: &str, name: &str) -> Option<Keys> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let (key, certificate) = (path("key"), path("certificate"));
+        let (subject, names) =
+            (format!("/CN={name}"), format!("subjectAltName=DNS:{name}"));
+        // An authority's own certificate is nobody's who serves.
+        let leaf = "basicConstraints=critical,CA:FALSE";
+        let arguments = [
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            &subject,
+            "-addext",
+            &names,
+            "-addext",
+            leaf,
+            "-keyout",
+            &key,
+            "-out",
+            &certificate,
+        ];
+        run(test, "openssl", &arguments)?;
+        Some(Keys { _dir: dir, key, certificate })
     }
 }
 

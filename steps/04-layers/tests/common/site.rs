@@ -1,11 +1,12 @@
 //! A tiny registry in the test itself, which can be told to misbehave.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use layers::manifest::{Descriptor, Manifest, media};
 use layers::{DiffId, Digest, ImageConfig, Platform, Reference};
@@ -18,6 +19,7 @@ pub struct Request {
     pub path: String,
     /// Names in lower case.
     pub headers: HashMap<String, String>,
+    pub body: Vec<u8>,
 }
 
 impl Request {
@@ -36,12 +38,20 @@ pub struct Answer {
     pub cut: Option<usize>,
     /// Say this as the length.
     pub length: Option<usize>,
+    /// Say nothing for so long, then hang up.
+    pub silence: Option<Duration>,
 }
 
 impl Answer {
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Answer {
         let body = body.into();
-        Answer { status, headers: Vec::new(), body, cut: None, length: None }
+        let (headers, cut, length, silence) = (Vec::new(), None, None, None);
+        Answer { status, headers, body, cut, length, silence }
+    }
+
+    /// None at all.
+    pub fn silence(time: Duration) -> Answer {
+        Answer { silence: Some(time), ..Answer::new(0, "") }
     }
 
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Answer {
@@ -207,20 +217,30 @@ impl Drop for Site {
 }
 
 fn read(stream: &TcpStream) -> Option<Request> {
-    let mut lines = BufReader::new(stream).lines();
-    let first = lines.next()?.ok()?;
+    let mut stream = BufReader::new(stream);
+    let mut line = || {
+        let mut line = String::new();
+        stream.read_line(&mut line).ok()?;
+        Some(line.trim_end().to_owned())
+    };
+    let first = line()?;
     let mut words = first.split(' ').map(str::to_owned);
     let (method, path) = (words.next()?, words.next()?);
     let mut headers = HashMap::new();
-    for line in lines {
-        let line = line.ok()?;
-        let Some((name, value)) = line.split_once(':') else { break };
+    while let Some((name, value)) = line()?.split_once(':') {
         headers.insert(name.to_lowercase(), value.trim().to_owned());
     }
-    Some(Request { method, path, headers })
+    let length = headers.get("content-length");
+    let length = length.and_then(|text| text.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).ok()?;
+    Some(Request { method, path, headers, body })
 }
 
 fn write(mut stream: TcpStream, request: &Request, answer: Answer) {
+    if let Some(time) = answer.silence {
+        return std::thread::sleep(time);
+    }
     let length = answer.length.unwrap_or(answer.body.len());
     let mut head = format!(
         "HTTP/1.1 {} X\r\nConnection: close\r\nContent-Length: {length}\r\n",

@@ -1,0 +1,76 @@
+//! A wish to stop, shared by who has it and who works.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ureq::Agent;
+
+use crate::error::{Error, Result};
+
+/// The way to stop a pull or push from another thread. What was cancelled
+/// leaves nothing behind.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<Wish>);
+
+#[derive(Debug, Default)]
+struct Wish {
+    asked: AtomicBool,
+    /// Whose connections end with the wish.
+    agents: Mutex<Vec<Agent>>,
+}
+
+impl Cancel {
+    /// Asks for the stop. A thread that waits for a silent server is woken:
+    /// it would look at the wish only when its read has timed out.
+    pub fn cancel(&self) {
+        self.0.asked.store(true, Ordering::SeqCst);
+        for agent in std::mem::take(&mut *self.agents()) {
+            agent.shutdown();
+        }
+    }
+
+    /// An error once the stop was asked for.
+    pub fn check(&self) -> Result<()> {
+        match self.0.asked.load(Ordering::SeqCst) {
+            true => Err(Error::Cancelled),
+            false => Ok(()),
+        }
+    }
+
+    /// Lets the wish end this agent's connections too.
+    ///
+    /// Looked at under the lock under which `cancel` empties the list: an
+    /// agent is either seen there or told here.
+    pub(super) fn ends(&self, agent: &Agent) {
+        let mut agents = self.agents();
+        match self.check() {
+            Ok(()) => agents.push(agent.clone()),
+            Err(_) => agent.clone().shutdown(),
+        }
+    }
+
+    /// Of what failed because it was cancelled, only that is worth telling:
+    /// the connections were shut down under whoever used them.
+    pub(super) fn settle<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| self.check().err().unwrap_or(error))
+    }
+
+    /// Sleeps, but not past a cancellation.
+    pub(super) fn sleep(&self, time: Duration) -> Result<()> {
+        let end = Instant::now() + time;
+        loop {
+            self.check()?;
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(Duration::from_millis(50)));
+        }
+    }
+
+    /// A list of handles is whole at any moment, whoever panicked.
+    fn agents(&self) -> std::sync::MutexGuard<'_, Vec<Agent>> {
+        self.0.agents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
