@@ -98,14 +98,22 @@ impl Reference {
     }
 
     /// `nginx`: the name as people know it, without tag and digest.
+    ///
+    /// Whole where the short one would mean something else: Docker Hub's
+    /// `ghcr.io/x` is not the registry's, nor is `library/` with 64 digits
+    /// an image ID. The store keeps images under these names.
     pub fn familiar_name(&self) -> String {
         if self.domain != DEFAULT_DOMAIN {
             return self.name();
         }
-        match self.path.strip_prefix(OFFICIAL) {
+        let short = match self.path.strip_prefix(OFFICIAL) {
             // `library/a/b` is not an official image: keep it whole.
-            Some(rest) if !rest.contains('/') => rest.to_owned(),
-            _ => self.path.clone(),
+            Some(rest) if !rest.contains('/') => rest,
+            _ => &self.path,
+        };
+        match looks_like_id(short) || split_domain(short).1 != short {
+            true => self.name(),
+            false => short.to_owned(),
         }
     }
 
@@ -162,7 +170,7 @@ impl FromStr for Reference {
     type Err = ReferenceError;
 
     fn from_str(text: &str) -> Result<Reference, ReferenceError> {
-        if text.len() == 64 && text.bytes().all(is_lower_hex) {
+        if looks_like_id(text) {
             return Err(ReferenceError::LooksLikeId(text.to_owned()));
         }
         let (domain, rest) = split_domain(text);
@@ -297,8 +305,9 @@ fn is_tag(text: &str) -> bool {
 }
 
 /// Image IDs are printed in lower case.
-fn is_lower_hex(b: u8) -> bool {
-    matches!(b, b'0'..=b'9' | b'a'..=b'f')
+fn looks_like_id(text: &str) -> bool {
+    let digit = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+    text.len() == 64 && text.bytes().all(digit)
 }
 
 impl TryFrom<String> for Reference {
@@ -349,6 +358,7 @@ mod tests {
             ("docker.io/nginx", "docker.io/library/nginx", "nginx"),
             ("index.docker.io/a/b", "docker.io/a/b", "a/b"),
             ("localhost/a", "localhost/a", "localhost/a"),
+            ("docker.io/a.io/b", "docker.io/a.io/b", "docker.io/a.io/b"),
             (
                 "localhost:5000",
                 "docker.io/library/localhost:5000",
