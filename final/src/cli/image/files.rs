@@ -7,7 +7,7 @@ use clap::Args;
 use cli_api::client::Payload;
 use http::Method;
 
-use super::repo_and_tag;
+use super::{layout, repo_and_tag};
 use crate::cli::context::Context;
 use crate::cli::download;
 use crate::cli::progress::{self, Show};
@@ -19,9 +19,20 @@ pub(crate) struct SaveArgs {
     /// To this file, not to standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// A tar file (docker-archive), or a directory (oci-dir)
+    #[arg(long, value_enum, default_value_t, hide_default_value = true)]
+    format: Format,
     /// Names or IDs
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
+}
+
+/// What `save` makes. The archive is an OCI image layout as well.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    #[default]
+    DockerArchive,
+    OciDir,
 }
 
 /// `save`.
@@ -29,7 +40,13 @@ pub(crate) async fn save(
     context: &Context,
     args: SaveArgs,
 ) -> anyhow::Result<u8> {
-    download::refuse_terminal(args.output.as_deref())?;
+    let output = args.output.as_deref();
+    let dir = output.filter(|_| args.format == Format::OciDir);
+    anyhow::ensure!(
+        dir.is_some() || args.format != Format::OciDir,
+        "--format oci-dir needs a directory: -o DIR"
+    );
+    download::refuse_terminal(output)?;
     let mut query = Query::new("/images/get");
     for image in &args.images {
         query = query.with("names", image);
@@ -38,14 +55,17 @@ pub(crate) async fn save(
         .client
         .send(Method::GET, &query.build(), Payload::none())
         .await?;
-    download::save(answer, args.output.as_deref()).await?;
+    match dir {
+        Some(dir) => layout::save(answer, dir).await?,
+        None => download::save(answer, output).await?,
+    }
     Ok(0)
 }
 
 /// Read images from a tar archive
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LoadArgs {
-    /// From this file, not from standard input
+    /// From this file or OCI layout directory, not from standard input
     #[arg(short, long, value_name = "FILE")]
     input: Option<PathBuf>,
     /// Show no progress
@@ -62,8 +82,13 @@ pub(crate) async fn load(
         args.input.is_some() || !std::io::stdin().is_terminal(),
         "requested load from stdin, but stdin is empty"
     );
-    let body =
-        download::upload(args.input.as_ref(), "application/x-tar").await?;
+    let dir = args.input.as_ref().filter(|input| input.is_dir());
+    let body = match dir {
+        Some(dir) => layout::upload(dir),
+        None => {
+            download::upload(args.input.as_ref(), "application/x-tar").await?
+        }
+    };
     let query = Query::new("/images/load").flag("quiet", args.quiet).build();
     let answer = context.client.send(Method::POST, &query, body).await?;
     progress::follow(answer, Show::Output, |_| ()).await?;

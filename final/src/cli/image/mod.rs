@@ -3,6 +3,7 @@
 pub(crate) mod build;
 mod context_tar;
 mod files;
+mod layout;
 mod list;
 pub(crate) mod pull;
 mod tags;

@@ -1,0 +1,113 @@
+//! Images as an OCI image layout that is a directory: the same files as in
+//! the archive, where other tools can look at them one by one.
+
+use std::io::{self, BufRead, Read};
+use std::path::Path;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use cli_api::client::Payload;
+use http_body_util::BodyExt;
+use hyper::Response;
+use hyper::body::Incoming;
+use layers::apply::{Options, apply};
+use tokio::sync::mpsc;
+
+use crate::cli::download;
+
+/// Pieces between the connection and the files.
+const QUEUE: usize = 16;
+
+/// Unpacks an archive that is being received. The directory appears when it
+/// is complete; one that is there already must be empty.
+///
+/// # Errors
+/// If the connection breaks or something cannot be written.
+pub(super) async fn save(
+    answer: Response<Incoming>,
+    dir: &Path,
+) -> anyhow::Result<()> {
+    let failed = || format!("failed to save to {}", dir.display());
+    let above = match dir.parent() {
+        Some(above) if above != Path::new("") => above,
+        _ => Path::new("."),
+    };
+    let making = tempfile::tempdir_in(above).with_context(failed)?;
+    let (pieces, received) = mpsc::channel(QUEUE);
+    let to = making.path().to_owned();
+    let unpacking = tokio::task::spawn_blocking(move || {
+        let mut archive = Pieces { received, piece: Bytes::new() };
+        let options = Options {
+            owners: false,
+            whiteouts: false,
+            ..Options::for_this_user()
+        };
+        apply(&to, &mut archive, &options)?;
+        // What follows the archive's end is for nobody.
+        io::copy(&mut archive, &mut io::sink()).map(drop)?;
+        anyhow::Ok(())
+    });
+    let mut body = answer.into_body();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if pieces.send(data).await.is_err() {
+            // It has failed, and says below of what.
+            break;
+        }
+    }
+    drop(pieces);
+    unpacking.await?.with_context(failed)?;
+    open_to_others(making.path()).with_context(failed)?;
+    std::fs::rename(making.path(), dir).with_context(failed)?;
+    // Nothing of it is left at the old path.
+    let _ = making.keep();
+    Ok(())
+}
+
+/// A temporary directory is closed to others, which a saved one is not.
+fn open_to_others(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(dir, PermissionsExt::from_mode(0o755))
+}
+
+/// A directory as the archive that the daemon wants.
+pub(super) fn upload(dir: &Path) -> Payload {
+    let dir = dir.to_owned();
+    download::written("application/x-tar", move |out| {
+        let mut tar = tar::Builder::new(out);
+        tar.append_dir_all("", &dir)?;
+        tar.finish()
+    })
+}
+
+/// Pieces of a body for blocking code.
+struct Pieces {
+    received: mpsc::Receiver<Bytes>,
+    piece: Bytes,
+}
+
+impl BufRead for Pieces {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.piece.is_empty() {
+            match self.received.blocking_recv() {
+                Some(piece) => self.piece = piece,
+                None => break,
+            }
+        }
+        Ok(&self.piece)
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        bytes::Buf::advance(&mut self.piece, bytes);
+    }
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.fill_buf()?;
+        let length = bytes.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&bytes[..length]);
+        self.consume(length);
+        Ok(length)
+    }
+}
