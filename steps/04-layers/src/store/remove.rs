@@ -103,7 +103,10 @@ impl Store {
         if gone {
             job.delete(&image, options, by_name)?;
         }
-        self.write_repositories(&job.names)?;
+        let untagged = |it: &Removed| matches!(it, Removed::Untagged(_));
+        if job.removed.iter().any(untagged) {
+            self.write_repositories(&job.names)?;
+        }
         job.sweep()?;
         // Deleting many files takes time, and needs no lock any more.
         drop(guard);
