@@ -60,15 +60,16 @@ async fn prune(
     Params(query): Pairs,
 ) -> Result<Response, ApiError> {
     let query = Query(query);
+    let known = ["until", "label", "label!"];
+    let filters = Filters::parse(query.get("filters"), &known)?;
     // Whoever asks for a part must not lose the whole.
-    Filters::parse(query.get("filters"), &[])?;
     let part = ["keep-storage", "reserved-space", "max-used-space"];
     let part = part.into_iter().find(|it| !matches!(query.get(it), "" | "0"));
     if let Some(part) = part {
         let text = format!("{part} is not supported: the cache goes whole");
         return Err(Error::Unsupported(text).into());
     }
-    let pruned = blocking(move || engine.prune_build_cache());
+    let pruned = blocking(move || engine.prune_build_cache(&filters));
     Ok(Json(pruned.await?).into_response())
 }
 

@@ -14,7 +14,9 @@ use serde_json::json;
 
 use super::Engine;
 use super::error::{Error, Result};
+use super::filters::Filters;
 use super::images::auth::Logins;
+use super::images::list::until;
 use super::images::pull::{self, Source};
 use super::progress::Progress;
 
@@ -96,12 +98,29 @@ impl Engine {
         }
     }
 
-    /// Forgets the build cache.
+    /// Forgets the build cache, or what the filters pick of it.
     ///
     /// # Errors
-    /// A file that cannot be removed.
-    pub fn prune_build_cache(&self) -> Result<CachePruned> {
-        let caches_deleted = layers::build::prune_cache(self.store.root())?;
+    /// A file that cannot be removed; [`Error::Invalid`] for a filter's
+    /// value.
+    pub fn prune_build_cache(&self, filters: &Filters) -> Result<CachePruned> {
+        // Steps have no labels, so a filter by one picks none of them.
+        if filters.one("label").is_some() {
+            let none = Vec::new();
+            return Ok(CachePruned {
+                caches_deleted: none,
+                space_reclaimed: 0,
+            });
+        }
+        let root = self.store.root();
+        let caches_deleted = match until(filters)? {
+            Some(until) => {
+                let until = std::time::SystemTime::try_from(until)
+                    .map_err(Error::internal)?;
+                layers::build::prune_cache_until(root, until)?
+            }
+            None => layers::build::prune_cache(root)?,
+        };
         let swept = self.store.sweep(&|| self.image_users())?;
         Ok(CachePruned { caches_deleted, space_reclaimed: swept.bytes })
     }

@@ -90,14 +90,14 @@ impl Engine {
         if wish.config.argv().first().is_none_or(String::is_empty) {
             return Err(Error::Invalid("no command specified".to_owned()));
         }
-        self.defaults(&mut wish)?;
+        self.defaults(&mut wish).map_err(not_missing)?;
         let host = stop::hierarchy()?;
         let warnings = discard(&mut wish.host.resources, host)?;
         // Until the container is in the list, where `rmi` looks.
         let _held = self.hold(&image)?;
         let id = id::hex64();
         let name = self.name_for(name, &id)?;
-        let made = self.make(&id, &name, wish, &image);
+        let made = self.make(&id, &name, wish, &image).map_err(not_missing);
         match made {
             Ok(container) => {
                 self.containers.insert(container.clone());
@@ -186,6 +186,9 @@ impl Engine {
             let other = self.containers.find(id)?;
             wish.config.hostname =
                 other.with(|record| record.config.hostname.clone());
+        }
+        for link in wish.host.links.iter().flatten() {
+            self.linked(link)?;
         }
         self.endpoints(wish);
         validate::check(&wish.config, &wish.host)
@@ -284,6 +287,15 @@ fn known_mounts(host: &Value) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Answered with 404, the docker command would take the image for missing
+/// and pull it; another container that is not there is something else.
+fn not_missing(error: Error) -> Error {
+    match error {
+        Error::NotFound(text) => Error::Invalid(text),
+        other => other,
+    }
 }
 
 /// Docker's sentence about a name.

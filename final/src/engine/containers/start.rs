@@ -186,22 +186,37 @@ impl Engine {
         Ok(self.networks.attach(request)?)
     }
 
-    /// `--link NAME:ALIAS` with the names resolved.
+    /// `--link NAME:ALIAS` with the names resolved. The default network
+    /// knows no names, so there a link needs the other one's address.
     fn links(&self, record: &Record) -> Result<Vec<(String, String)>> {
-        let links = record.host_config.links.iter().flatten();
-        links
-            .map(|link| {
-                let (name, alias) =
-                    link.split_once(':').unwrap_or((link, link));
-                let other = self.containers.find(name).map_err(|_| {
-                    Error::Invalid(format!(
-                        "could not get container for {name}"
-                    ))
-                })?;
-                let alias = alias.rsplit('/').next().unwrap_or(alias);
-                Ok((other.id.clone(), alias.to_owned()))
-            })
-            .collect()
+        let mode = record.host_config.network_mode.as_str();
+        let by_address = matches!(mode, "default" | "bridge");
+        let resolve = |link: &String| {
+            let (other, alias) = self.linked(link)?;
+            if by_address && !other.status().has_process() {
+                return Err(Error::Conflict(format!(
+                    "Cannot link to a non running container: {} AS {}/{alias}",
+                    other.with(|it| it.name.clone()),
+                    record.name,
+                )));
+            }
+            Ok((other.id.clone(), alias.to_owned()))
+        };
+        record.host_config.links.iter().flatten().map(resolve).collect()
+    }
+
+    /// The container that a link names, and the alias.
+    pub(super) fn linked<'a>(
+        &self,
+        link: &'a str,
+    ) -> Result<(Arc<Container>, &'a str)> {
+        let (name, alias) = link.split_once(':').unwrap_or((link, link));
+        let other = self.containers.find(name).map_err(|error| {
+            Error::Invalid(format!(
+                "could not get container for {name}: {error}"
+            ))
+        })?;
+        Ok((other, alias.rsplit('/').next().unwrap_or(alias)))
     }
 
     fn net_namespace(&self, attached: &Attached) -> Result<Namespace> {

@@ -142,7 +142,12 @@ fn elsewhere(host: &HostConfig) -> Result<()> {
         Some(request) => refuse(format!(
             "could not select device driver {} with capabilities: {}",
             request.get("Driver").unwrap_or(&"".into()),
-            request.get("Capabilities").unwrap_or(&"[]".into()),
+            // As Go prints lists.
+            request
+                .get("Capabilities")
+                .map_or("[]".to_owned(), ToString::to_string)
+                .replace('"', "")
+                .replace(',', " "),
         )),
         None => Ok(()),
     }

@@ -109,7 +109,15 @@ impl Engine {
             &error, layers::Error::Registry(error) if error.is_outage()
         );
         let Some(recipe) = recipe.filter(|_| outage) else {
-            return Err(error.into());
+            // The catalogue stands in for Docker Hub's images only.
+            let hopeless = outage
+                && offline
+                && self.config.offline_allowed()
+                && reference.domain() == "docker.io";
+            return Err(match hopeless {
+                true => without_recipe(&error),
+                false => error.into(),
+            });
         };
         self.cook(&recipe, reference, &options, &error, report)
     }
@@ -178,6 +186,18 @@ impl Settings {
     fn offline_allowed(&self) -> bool {
         self.offline.as_deref() != Some("never")
     }
+}
+
+/// There is no registry and no recipe either: says what there are recipes
+/// for.
+fn without_recipe(error: &layers::Error) -> Error {
+    let names: Vec<_> =
+        catalogue::all().into_iter().map(|it| it.name).collect();
+    Error::Internal(format!(
+        "{error}; without a registry this engine can make {}, and any image \
+         comes in as a file (load)",
+        names.join(", ")
+    ))
 }
 
 /// The recipe that may stand in for an image, if it is for this machine.

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 // ANCHOR: inputs
 /// Raised whenever this builder makes something else of the same inputs than
@@ -186,6 +187,30 @@ pub fn prune_cache(root: &Path) -> Result<Vec<String>> {
         remove(&directory.join(part))?;
     }
     prune_mounts(&directory.join("mounts"))?;
+    forgotten.sort();
+    Ok(forgotten)
+}
+
+/// Forgets the results of steps that were last written before `until`. What
+/// was copied or mounted for them stays: others may need it.
+///
+/// # Errors
+/// [`Error::Io`] if one cannot be removed.
+pub fn prune_cache_until(
+    root: &Path,
+    until: SystemTime,
+) -> Result<Vec<String>> {
+    let list = fs::read_dir(directory(root).join("steps"));
+    let mut forgotten = Vec::new();
+    for entry in list.into_iter().flatten().flatten() {
+        let written = entry.metadata().and_then(|it| it.modified());
+        if written.is_ok_and(|written| written < until) {
+            let path = entry.path();
+            fs::remove_file(&path).map_err(io_at("remove", &path))?;
+            let key = path.file_stem().unwrap_or_default();
+            forgotten.push(key.to_string_lossy().into_owned());
+        }
+    }
     forgotten.sort();
     Ok(forgotten)
 }

@@ -43,7 +43,7 @@ mod step;
 mod tree;
 mod users;
 
-pub use cache::{cached_layers, prune_cache};
+pub use cache::{cached_layers, prune_cache, prune_cache_until};
 pub use dockerfile::Dockerfile;
 pub use metadata::change;
 pub use options::{BuildError, BuildEvent, BuildOptions, CacheReport};
