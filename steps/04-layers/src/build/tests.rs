@@ -660,7 +660,7 @@ fn independent_stages_run_at_the_same_time_and_are_told_in_order() {
     let steps: Vec<&str> = bench
         .said
         .lines()
-        .filter_map(|line| Some(line.strip_prefix("Step ")?.split(' ').next()?))
+        .filter_map(|line| line.strip_prefix("Step ")?.split(' ').next())
         .collect();
     assert_eq!(steps, ["1/7", "2/7", "3/7", "4/7", "5/7", "6/7", "7/7"]);
 }
