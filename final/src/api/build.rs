@@ -8,6 +8,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
 use cgroups::Limits;
 use cli_api::server::{ApiError, Params};
 use http::HeaderMap;
@@ -21,6 +23,9 @@ use crate::engine::config::Ulimit;
 use crate::engine::filters::Filters;
 use crate::engine::images::auth::Logins;
 use crate::engine::{Engine, Error};
+
+/// The header with the contents of `--secret`.
+pub(crate) const SECRETS: &str = "x-skiff-build-secrets";
 
 type Shared = State<Arc<Engine>>;
 type Pairs = Params<Vec<(String, String)>>;
@@ -40,8 +45,10 @@ async fn build(
 ) -> Result<Response, ApiError> {
     let query = Query(query);
     refuse(&query)?;
+    let mut options = options(&query)?;
+    options.secrets = secrets(&headers)?;
     let request = Request {
-        options: options(&query)?,
+        options,
         quiet: query.flag("q"),
         explain: query.flag("explain"),
         limits: limits(&query)?,
@@ -117,9 +124,26 @@ fn options(query: &Query) -> Result<BuildOptions, ApiError> {
         platform: platform(query.get("platform"))?,
         add_hosts: hosts(query),
         squash: query.flag("squash"),
+        keep_failed: query.flag("keepfailed"),
+        ssh: query.json("ssh")?,
         source_date_epoch: epoch.and_then(|text| text.parse().ok()),
         args,
         ..BuildOptions::default()
+    })
+}
+
+/// Secrets by id, in a header as passwords are: a query would end up in logs.
+/// Only our own client sends it; others have sessions for this.
+fn secrets(headers: &HeaderMap) -> Result<BTreeMap<String, Vec<u8>>, ApiError> {
+    let Some(header) = headers.get(SECRETS) else {
+        return Ok(BTreeMap::new());
+    };
+    let secrets = URL_SAFE
+        .decode(header.as_bytes())
+        .ok()
+        .and_then(|json| serde_json::from_slice(&json).ok());
+    secrets.ok_or_else(|| {
+        ApiError::bad_request(format!("invalid header {SECRETS}"))
     })
 }
 

@@ -19,6 +19,7 @@ use super::context::Context;
 use super::prune::{self, PruneArgs};
 
 pub(crate) use flags::{Ulimit, labels};
+pub(crate) use run::{RunArgs, run};
 
 /// The verbs that also stand alone: `skiff run` is `skiff container run`.
 #[derive(Debug, Clone, Subcommand)]

@@ -8,7 +8,9 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::context_tar::BuildContext;
-use super::repo_and_tag;
+use super::lent::{Agent, Secret};
+use super::{repo_and_tag, rescue};
+use crate::api::build::SECRETS;
 use crate::cli::auth::{self, ConfigFile};
 use crate::cli::container::{Ulimit, labels};
 use crate::cli::context::Context;
@@ -101,6 +103,15 @@ pub(crate) struct BuildArgs {
     /// The cgroup for RUN steps
     #[arg(long, value_name = "PATH")]
     cgroup_parent: Option<String>,
+    /// A secret for RUN --mount=type=secret; may repeat
+    #[arg(long, value_name = "id=ID[,src=FILE|,env=NAME]")]
+    secret: Vec<Secret>,
+    /// An ssh agent for RUN --mount=type=ssh; may repeat
+    #[arg(long, value_name = "default|ID[=SOCKET]")]
+    ssh: Vec<Agent>,
+    /// What to do when a RUN fails: shell opens one in its file system
+    #[arg(long, value_name = "ACTION", value_enum)]
+    on_error: Option<rescue::OnError>,
     /// Say for each step whether the cache was used, and why not
     #[arg(long)]
     explain: bool,
@@ -117,12 +128,20 @@ pub(crate) async fn build(
     let (dockerfile, body) = args.body()?;
     let query = args.query(&dockerfile)?;
     let config = ConfigFile::load(&context.global)?;
-    let header = ("x-registry-config", auth::header(&config.all())?);
+    let mut headers = vec![("x-registry-config", auth::header(&config.all())?)];
+    if !args.secret.is_empty() {
+        headers.push((SECRETS, Secret::header(&args.secret)?));
+    }
     let answer =
-        context.client.send_with(Method::POST, &query, body, &[header]).await?;
-    let mut id = String::new();
+        context.client.send_with(Method::POST, &query, body, &headers).await?;
+    let (mut id, mut failed) = (String::new(), String::new());
     let show = if args.quiet { Show::Nothing } else { Show::Output };
-    progress::follow(answer, show, |message| {
+    let built = progress::follow(answer, show, |message| {
+        if let Some(aux) = &message.aux
+            && let Some(it) = aux["FailedImage"].as_str()
+        {
+            failed = it.to_owned();
+        }
         let aux = message.aux.as_ref().and_then(|it| it["ID"].as_str());
         if let Some(it) = aux.or(Some(message.stream.trim()))
             && it.starts_with("sha256:")
@@ -130,7 +149,11 @@ pub(crate) async fn build(
             id = it.to_owned();
         }
     })
-    .await?;
+    .await;
+    if !failed.is_empty() {
+        rescue::look(context, &failed).await?;
+    }
+    built?;
     if args.quiet {
         println!("{id}");
     }
@@ -195,6 +218,7 @@ impl BuildArgs {
             .flag("forcerm", self.force_rm)
             .flag("squash", self.squash)
             .flag("explain", self.explain)
+            .flag("keepfailed", self.on_error.is_some())
             .maybe("target", self.target.as_deref())
             .maybe("platform", self.platform.as_deref())
             .maybe("networkmode", self.network.as_deref())
@@ -233,6 +257,9 @@ impl BuildArgs {
         if !self.cache_from.is_empty() {
             let all = json!(self.cache_from);
             query = query.with("cachefrom", all.to_string());
+        }
+        if !self.ssh.is_empty() {
+            query = query.with("ssh", Agent::json(&self.ssh)?.to_string());
         }
         if !self.ulimit.is_empty() {
             let all: Value = self.ulimit.iter().map(Ulimit::json).collect();

@@ -9,6 +9,8 @@ use crate::cli::context::Context;
 use crate::cli::list::{self, Headers, ListFlags, Row, ago, ellipsis, row};
 use crate::cli::query::{Filter, Query, segment};
 
+use super::sharing;
+
 /// List images
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ImagesArgs {
@@ -134,6 +136,9 @@ pub(crate) struct HistoryArgs {
         default_missing_value = "true", require_equals = true,
         value_name = "BOOL")]
     human: bool,
+    /// Say which other images have the same layer
+    #[arg(long)]
+    shared: bool,
     #[command(flatten)]
     list: ListFlags,
     /// Name or ID
@@ -147,6 +152,7 @@ const HISTORY: Headers = &[
     ("CreatedBy", "CREATED BY"),
     ("Size", "SIZE"),
     ("Comment", "COMMENT"),
+    ("Shared", "SHARED WITH"),
 ];
 
 /// `history`.
@@ -156,11 +162,42 @@ pub(crate) async fn history(
 ) -> anyhow::Result<u8> {
     let path = format!("/images/{}/history", segment(&args.image));
     let found: Vec<Value> = context.client.get(&path).await?;
-    let rows: Vec<_> = found.iter().map(|it| layer(it, &args)).collect();
+    let mut rows: Vec<_> = found.iter().map(|it| layer(it, &args)).collect();
     let created = if args.human { "CreatedSince" } else { "CreatedAt" };
-    let columns = ["ID", created, "CreatedBy", "Size", "Comment"];
+    let mut columns = vec!["ID", created, "CreatedBy", "Size", "Comment"];
+    if args.shared {
+        columns.push("Shared");
+        let shared = shared(context, &args.image, found.len()).await?;
+        for (one, names) in rows.iter_mut().zip(shared) {
+            one.insert("Shared".to_owned(), names.into());
+        }
+    }
     list::print(&args.list, HISTORY, &columns, &rows)?;
     Ok(0)
+}
+
+/// For every step of the history, newest first, the other images that have
+/// its layer.
+async fn shared(
+    context: &Context,
+    image: &str,
+    steps: usize,
+) -> anyhow::Result<Vec<String>> {
+    let own = sharing::stack(context, image).await?;
+    let all = sharing::stacks(context).await?;
+    let users = sharing::users(&all);
+    let others = |digest: &str| {
+        let names = users.get(digest).into_iter().flatten();
+        let others = names.filter(|name| !own.names.iter().any(|o| o == *name));
+        others.copied().collect::<Vec<_>>().join(", ")
+    };
+    let mut lines = vec![String::new(); steps];
+    for layer in &own.layers {
+        if let Some(step) = layer.step {
+            lines[step] = others(&layer.digest);
+        }
+    }
+    Ok(lines)
 }
 
 fn layer(it: &Value, args: &HistoryArgs) -> Row {

@@ -1,12 +1,17 @@
 //! Commands about images.
 
 pub(crate) mod build;
+mod catalogue;
 mod context_tar;
 mod files;
 mod layout;
+mod lent;
 mod list;
 pub(crate) mod pull;
+mod rescue;
+mod sharing;
 mod tags;
+mod tree;
 
 use clap::Subcommand;
 use layers::Reference;
@@ -41,6 +46,8 @@ pub(crate) enum Group {
     Inspect(InspectArgs),
     /// Remove images that nobody uses
     Prune(PruneAllArgs),
+    Tree(tree::TreeArgs),
+    Catalogue(catalogue::CatalogueArgs),
 }
 
 pub(crate) use list::{ImagesArgs, images};
@@ -69,6 +76,11 @@ impl Group {
             Group::Rm(args) => rmi(context, args).await,
             Group::Inspect(args) => {
                 inspect::inspect(context, args, Some("image")).await
+            }
+            Group::Tree(args) => tree::tree(context, args).await,
+            Group::Catalogue(args) => {
+                catalogue::print(&args);
+                Ok(0)
             }
             Group::Prune(args) => {
                 prune::all(context, args, &prune::IMAGES).await

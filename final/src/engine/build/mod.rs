@@ -150,6 +150,10 @@ impl Teller<'_> {
             BuildEvent::Image(id) if !quiet => {
                 self.progress.aux(&json!({ "ID": id }));
             }
+            // Asked for by its client, so told to it even with -q.
+            BuildEvent::Failed(id) => {
+                self.progress.aux(&json!({ "FailedImage": id }));
+            }
             BuildEvent::Line(text) if !quiet => self.progress.stream(&text),
             BuildEvent::Output(stream, bytes) if !quiet => {
                 let text = String::from_utf8_lossy(&bytes);

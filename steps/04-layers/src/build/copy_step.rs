@@ -7,6 +7,7 @@ use super::dockerfile::{Copy, CopySource, Heredoc, Instruction};
 use super::expand::expand_document;
 use super::ignore::{Ignore, clean};
 use super::metadata::workdir;
+use super::mode::Chmod;
 use super::mounted::Mounted;
 use super::options::BuildError;
 use super::rootpath::resolve;
@@ -50,7 +51,7 @@ struct Job<'a> {
     chown: Option<String>,
     /// The same in numbers, known when there is a root file system.
     owner: Option<(u32, u32)>,
-    mode: Option<u32>,
+    mode: Option<Chmod>,
     exclude: Ignore,
     /// Holds what was downloaded or written in the Dockerfile.
     scratch: tempfile::TempDir,
@@ -108,7 +109,11 @@ impl<'a> StageBuild<'_, 'a> {
             destination: destination(base, &say(&copy.destination)?),
             chown: copy.chown.as_deref().map(say).transpose()?,
             owner: None,
-            mode: chmod.as_deref().map(octal).transpose().map_err(failed)?,
+            mode: chmod
+                .as_deref()
+                .map(Chmod::parse)
+                .transpose()
+                .map_err(failed)?,
             exclude: Ignore::of_patterns(&copy.exclude).map_err(failed)?,
             scratch,
         };
@@ -221,17 +226,6 @@ fn as_inside(error: &crate::Error, rootfs: &Path) -> String {
     format!("failed to copy files: {}", error.to_string().replace(&root, ""))
 }
 
-/// `--chmod`.
-fn octal(text: &str) -> std::result::Result<u32, String> {
-    match u32::from_str_radix(text, 8) {
-        Ok(mode) if mode <= 0o7777 => Ok(mode),
-        _ => Err(format!(
-            "invalid chmod parameter: '{text}'. it should be octal string \
-             and between 0 and 07777"
-        )),
-    }
-}
-
 impl Job<'_> {
     /// Gets here-documents and URLs; returns the paths that are left.
     fn sources(
@@ -342,8 +336,8 @@ impl Job<'_> {
         if let Some(owner) = &self.chown {
             text.push_str(&format!("--chown={owner} "));
         }
-        if let Some(mode) = self.mode {
-            text.push_str(&format!("--chmod={mode:o} "));
+        if let Some(mode) = &self.mode {
+            text.push_str(&format!("--chmod={mode} "));
         }
         if self.copy.parents {
             text.push_str("--parents ");
@@ -389,7 +383,7 @@ impl Job<'_> {
         for group in &self.groups {
             let mut copier = Copier::new(&group.tree, &self.exclude);
             copier.owner = self.owner;
-            copier.mode = self.mode;
+            copier.mode.clone_from(&self.mode);
             for found in &group.found {
                 let one = self.one(&mut copier, found, rootfs);
                 one.map_err(|error| as_inside(&error, rootfs))?;

@@ -8,6 +8,7 @@
 //! layer, byte for byte, whenever they are copied.
 
 use super::ignore::Ignore;
+use super::mode::Chmod;
 use super::tree::{Found, Tree};
 use crate::error::io_at;
 use crate::{Error, Result};
@@ -28,7 +29,7 @@ pub(super) struct Copier<'a> {
     /// of another stage to whom they belonged there.
     pub(super) owner: Option<(u32, u32)>,
     /// `--chmod`.
-    pub(super) mode: Option<u32>,
+    pub(super) mode: Option<Chmod>,
     /// `--exclude`, relative to each source.
     pub(super) exclude: &'a Ignore,
     /// Times to put back on directories that were written into.
@@ -183,7 +184,9 @@ impl<'a> Copier<'a> {
             return Ok(());
         }
         // After the chown, which clears set-user-ID bits (chown(2)).
-        let mode = self.mode.unwrap_or(meta.mode() & 0o7777);
+        let kept = meta.mode() & 0o7777;
+        let mode = self.mode.as_ref();
+        let mode = mode.map_or(kept, |it| it.apply(kept, meta.is_dir()));
         fs::set_permissions(to, Permissions::from_mode(mode))
             .map_err(io_at("chmod", to))?;
         for (name, value) in crate::diff::attributes(from)? {

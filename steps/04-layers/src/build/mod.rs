@@ -29,6 +29,7 @@ pub mod expand;
 mod glob;
 pub mod ignore;
 mod metadata;
+mod mode;
 mod mounted;
 mod options;
 mod output;

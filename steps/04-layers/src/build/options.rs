@@ -37,6 +37,9 @@ pub struct BuildOptions {
     pub secrets: BTreeMap<String, Vec<u8>>,
     /// `--ssh`: agents' sockets by id.
     pub ssh: BTreeMap<String, PathBuf>,
+    /// Make an image, without a name, of the file system in which a RUN has
+    /// failed.
+    pub keep_failed: bool,
     /// `SOURCE_DATE_EPOCH`: seconds since 1970. No time in the image is
     /// later, and its own times are this one.
     pub source_date_epoch: Option<u64>,
@@ -53,6 +56,9 @@ pub enum BuildEvent {
     Pull(Progress),
     /// Whether the cache was used for an instruction, and why not.
     Cache(CacheReport),
+    /// The file system of the RUN that failed, see
+    /// [`BuildOptions::keep_failed`].
+    Failed(ImageId),
     /// The finished image, before its tags are set.
     Image(ImageId),
 }

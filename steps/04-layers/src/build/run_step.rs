@@ -4,12 +4,14 @@ use super::cache::Inputs;
 use super::copying::stamps;
 use super::dockerfile::{Command, Heredoc, Instruction, Run};
 use super::metadata::{self, command_line, set_env};
+use super::mounted::Mounted;
 use super::options::{BuildError, BuildEvent};
 use super::rootpath::resolve;
 use super::run_mounts::Lent;
 use super::stage::{StageBuild, State, env, say};
 use crate::error::io_at;
-use crate::{Layer, RunRequest};
+use crate::store::NewImage;
+use crate::{History, Layer, RunRequest};
 use rustix::fs::{AtFlags, CWD, Timestamps};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -78,6 +80,9 @@ impl<'a> StageBuild<'_, 'a> {
         self.line(format!(" ---> Running in {id}\n"));
         let code = self.spawn(&mounted.path, &request)?;
         points.clear()?;
+        if code != 0 && self.session.options.keep_failed {
+            self.keep(state, &mounted, &request)?;
+        }
         if code != 0 {
             let command = request.argv.join(" ");
             let excerpt = instruction.excerpt.clone();
@@ -86,6 +91,33 @@ impl<'a> StageBuild<'_, 'a> {
         let layer = self.commit(&mounted)?;
         self.line(format!(" ---> Removed intermediate container {id}\n"));
         Ok(layer)
+    }
+
+    /// What a failed command left behind, as an image in which somebody can
+    /// look around with the environment that the command had.
+    fn keep(
+        &self,
+        state: &State,
+        mounted: &Mounted<'_>,
+        request: &RunRequest,
+    ) -> Result<()> {
+        let mut image = state.image.clone();
+        image.config.env = Some(request.env.clone());
+        image.config.working_dir.clone_from(&request.workdir);
+        if let Some(layer) = self.commit(mounted)? {
+            image.rootfs.diff_ids.push(layer.diff_id);
+            image.history.push(History {
+                created: Some(self.session.now()),
+                created_by: Some(request.argv.join(" ")),
+                comment: Some("failed".into()),
+                ..History::default()
+            });
+        }
+        let (store, lease) = (self.session.builder.store, &self.session.lease);
+        let id =
+            store.put_image(lease, &image.to_bytes(), NewImage::default())?;
+        self.tell(BuildEvent::Failed(id));
+        Ok(())
     }
 
     fn spawn(&self, rootfs: &Path, request: &RunRequest) -> Result<i32> {

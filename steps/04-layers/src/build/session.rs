@@ -142,11 +142,16 @@ impl<'a> Session<'a> {
             let excerpt = None;
             return Err(BuildError::Step { message: message.into(), excerpt });
         }
-        let bytes = state.image.to_bytes();
         let store = self.builder.store;
-        let parent = state.base.clone();
-        let known = NewImage { parent, ..NewImage::default() };
-        let id = store.put_image(&self.lease, &bytes, known)?;
+        let id = match self.unchanged(state)? {
+            Some(id) => id,
+            None => {
+                let bytes = state.image.to_bytes();
+                let parent = state.base.clone();
+                let known = NewImage { parent, ..NewImage::default() };
+                store.put_image(&self.lease, &bytes, known)?
+            }
+        };
         let end = self.output.end();
         self.output.tell(end, BuildEvent::Image(id.clone()));
         self.line(format!("Successfully built {}\n", id.short()));
@@ -157,6 +162,15 @@ impl<'a> Session<'a> {
             self.line(format!("Successfully tagged {name}\n"));
         }
         Ok(id)
+    }
+
+    /// The base image, if no instruction has come after FROM: in Docker that
+    /// very image gets the new name.
+    fn unchanged(&self, state: &State) -> Result<Option<ImageId>> {
+        let Some(base) = &state.base else { return Ok(None) };
+        let image = self.builder.store.image(base)?;
+        let same = image.config.history.len() == state.image.history.len();
+        Ok(same.then(|| base.clone()))
     }
 
     /// A line after those of the stages.

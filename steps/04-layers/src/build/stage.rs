@@ -293,28 +293,22 @@ impl<'s, 'a> StageBuild<'s, 'a> {
         self.metadata(state, instruction, format!("ARG {}", names.join(" ")))
     }
 
-    /// `--label` is one more instruction at the end, written as Docker
-    /// writes it.
+    /// Each `--label` is one more instruction at the end, as in Docker.
     fn add_labels(&mut self, state: &mut State) -> Result<()> {
-        let labels = &self.session.options.labels;
-        if labels.is_empty() {
-            return Ok(());
+        for (name, value) in &self.session.options.labels {
+            let text = format!("LABEL {name}={value}");
+            let length = text.chars().count();
+            let excerpt = Excerpt { line: 1, column: 1, length, text };
+            let instruction = Instruction {
+                // Nothing from the command line is expanded.
+                command: Command::Label(vec![(quote(name), quote(value))]),
+                text: excerpt.text.clone(),
+                excerpt,
+            };
+            self.announce(&instruction);
+            self.instruction(state, &instruction)?;
+            self.arrow(state);
         }
-        let said = labels.iter().map(|(k, v)| format!("{k:?}='{v}'"));
-        let said: Vec<String> = said.collect();
-        // Nothing in a label from the command line is expanded.
-        let pairs = labels.iter().map(|(k, v)| (quote(k), quote(v)));
-        let text = format!("LABEL {}", said.join(" "));
-        let length = text.chars().count();
-        let excerpt = Excerpt { line: 1, column: 1, length, text };
-        let instruction = Instruction {
-            command: Command::Label(pairs.collect()),
-            text: excerpt.text.clone(),
-            excerpt,
-        };
-        self.announce(&instruction);
-        self.instruction(state, &instruction)?;
-        self.arrow(state);
         Ok(())
     }
 
@@ -336,7 +330,7 @@ impl<'s, 'a> StageBuild<'s, 'a> {
     /// Triggers and labels are steps without a line in the file.
     fn step_to(&mut self, text: &str) {
         self.step += 1;
-        let labels = usize::from(!self.session.options.labels.is_empty());
+        let labels = self.session.options.labels.len();
         let total = self.session.plan.steps + labels;
         let step = self.step.min(total);
         self.line(format!("Step {step}/{total} : {text}\n"));
