@@ -2,13 +2,27 @@
 //! client that nobody here wrote: bollard's types are made from Docker's own
 //! description of its API.
 
+#[path = "engine/api/mod.rs"]
+mod api;
+#[path = "engine/attach.rs"]
+mod attach;
+#[path = "engine/create.rs"]
+mod create;
+#[path = "engine/crowd.rs"]
+mod crowd;
 #[path = "engine/daemon.rs"]
 mod daemon;
+#[path = "engine/events.rs"]
+mod events;
 #[path = "engine/inspect.rs"]
 mod inspect;
 #[path = "engine/lifecycle.rs"]
 mod lifecycle;
+#[path = "engine/reload.rs"]
+mod reload;
 #[path = "engine/restart.rs"]
 mod restart;
 #[path = "engine/streams.rs"]
 mod streams;
+#[path = "engine/tls.rs"]
+mod tls;

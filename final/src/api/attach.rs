@@ -19,6 +19,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use super::detach::DetachKeys;
 use super::follow::stream_type;
 use super::{Result, blocking, flag};
+use crate::engine::containers::Container;
 use crate::engine::containers::attach::Attached;
 use crate::engine::containers::state::Status;
 use crate::engine::events::Attributes;
@@ -37,45 +38,19 @@ pub async fn attach(
     mut request: Request,
 ) -> Result<Response> {
     let container = engine.containers.find(&name)?;
-    let is = |key: &str| flag(query.get(key).map(String::as_str));
-    refuse_frozen(container.status(), &container.id)?;
-    let keys = query.get("detachKeys").map_or("", String::as_str);
-    let (tty, opens) =
-        container.with(|record| (record.config.tty, record.config.open_stdin));
-    let keys = if tty || !keys.is_empty() {
-        Some(DetachKeys::parse(keys)?)
-    } else {
-        None
-    };
-    let streams = Attach {
-        stdin: is("stdin") && opens,
-        stdout: is("stdout"),
-        stderr: is("stderr"),
-    };
-    let history = if is("logs") {
-        Some(log_so_far(&engine, &name, &query).await?)
-    } else {
-        None
-    };
-    let live = if is("stream") {
-        let container = container.clone();
-        Some(blocking(move || container.attach(streams)).await?)
-    } else {
-        None
-    };
-    let (response, pending) = hijack(&mut request, stream_type(tty, version));
+    let plan = Plan::make(&engine, &container, &query).await?;
+    let content = stream_type(plan.tty, version);
+    let (response, pending) = hijack(&mut request, content);
     engine.tell(&container, "attach", Attributes::new());
     tokio::spawn(async move {
-        let plan = Plan { history, live, stdin: streams.stdin, keys };
-        let detached = plan.run(pending).await;
-        if matches!(detached, Ok(true)) {
+        if matches!(plan.run(pending).await, Ok(true)) {
             engine.tell(&container, "detach", Attributes::new());
         }
     });
     Ok(response)
 }
 
-pub(super) fn refuse_frozen(status: Status, id: &str) -> Result<()> {
+fn refuse_frozen(status: Status, id: &str) -> Result<()> {
     let text = match status {
         Status::Paused => format!(
             "container {id} is paused, unpause the container before attach"
@@ -90,12 +65,8 @@ pub(super) fn refuse_frozen(status: Status, id: &str) -> Result<()> {
 }
 
 /// `?logs=1`: what was written before, as the stream has it.
-async fn log_so_far(
-    engine: &Engine,
-    name: &str,
-    query: &Map,
-) -> Result<Vec<u8>> {
-    let log = engine.log(name)?;
+async fn log_so_far(engine: &Engine, id: &str, query: &Map) -> Result<Vec<u8>> {
+    let log = engine.log(id)?;
     let mut wanted = super::follow::log_query(query)?;
     wanted.follow = false;
     blocking(move || {
@@ -114,36 +85,70 @@ async fn log_so_far(
     .await
 }
 
-/// What goes over one hijacked connection.
-struct Plan {
-    history: Option<Vec<u8>>,
+/// What goes over one connection.
+pub(super) struct Plan {
+    pub(super) tty: bool,
+    pub(super) stdin: bool,
+    pub(super) keys: Option<DetachKeys>,
+    pub(super) history: Option<Vec<u8>>,
     live: Option<Attached>,
-    stdin: bool,
-    keys: Option<DetachKeys>,
 }
 
 impl Plan {
-    /// Runs until one side ends; true if the client typed its detach keys.
-    async fn run(self, pending: Pending) -> Result<bool> {
-        let mut client = pending.ready().await?;
-        if let Some(history) = self.history {
-            client.write_all(&history).await.map_err(ApiError::internal)?;
+    /// What the query asks for, and the process's streams.
+    pub(super) async fn make(
+        engine: &Engine,
+        container: &Arc<Container>,
+        query: &Map,
+    ) -> Result<Plan> {
+        refuse_frozen(container.status(), &container.id)?;
+        let is = |key: &str| flag(query.get(key).map(String::as_str));
+        let keys = query.get("detachKeys").map_or("", String::as_str);
+        let (tty, opens) = container
+            .with(|record| (record.config.tty, record.config.open_stdin));
+        let keys = match keys {
+            "" if !tty => None,
+            keys => Some(DetachKeys::parse(keys)?),
+        };
+        let streams = Attach {
+            stdin: is("stdin") && opens,
+            stdout: is("stdout"),
+            stderr: is("stderr"),
+        };
+        let history = match is("logs") {
+            true => Some(log_so_far(engine, &container.id, query).await?),
+            false => None,
+        };
+        let live = match is("stream") {
+            true => {
+                let container = container.clone();
+                Some(blocking(move || container.attach(streams)).await?)
+            }
+            false => None,
+        };
+        Ok(Plan { tty, stdin: streams.stdin, keys, history, live })
+    }
+
+    /// The process's streams, as soon as there is a process.
+    pub(super) async fn process(&mut self) -> Option<StdStream> {
+        match self.live.take()? {
+            Attached::Now(stream) => Some(stream),
+            Attached::Later(stream) => stream.await.ok(),
         }
-        let process = match self.live {
-            None => return close(client).await,
-            Some(Attached::Now(stream)) => stream,
-            Some(Attached::Later(stream)) => match stream.await {
-                Ok(stream) => stream,
-                Err(_) => return close(client).await,
-            },
+    }
+
+    /// Runs until one side ends; true if the client typed its detach keys.
+    async fn run(mut self, pending: Pending) -> Result<bool> {
+        let mut client = pending.ready().await?;
+        if let Some(history) = &self.history {
+            client.write_all(history).await.map_err(ApiError::internal)?;
+        }
+        let Some(process) = self.process().await else {
+            let _ = client.shutdown().await;
+            return Ok(false);
         };
         pump(client, process, self.stdin, self.keys, AS_IT_COMES).await
     }
-}
-
-async fn close(mut client: Hijacked) -> Result<bool> {
-    let _ = client.shutdown().await;
-    Ok(false)
 }
 
 /// Copies in both directions until the process's output ends or the client

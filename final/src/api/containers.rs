@@ -136,11 +136,23 @@ pub async fn remove(
     let is = |key: &str| flag(query.get(key).map(String::as_str));
     let (force, volumes, link) = (is("force"), is("v"), is("link"));
     if link {
-        let text = "removing a link is not supported: remove and create the \
-                    container without it";
-        return Err(Error::Unsupported(text.to_owned()).into());
+        let text = format!("{name}: a link is named CONTAINER/ALIAS");
+        return Err(Error::Invalid(text).into());
     }
     blocking(move || engine.remove(&name, force, volumes)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `DELETE /containers/NAME/ALIAS?link=1`
+pub async fn remove_link(
+    State(engine): Engined,
+    Path((name, alias)): Path<(String, String)>,
+    Params(query): Params<Map>,
+) -> Result<StatusCode> {
+    if !flag(query.get("link").map(String::as_str)) {
+        return Err(Error::no_container(&format!("{name}/{alias}")).into());
+    }
+    blocking(move || engine.remove_link(&name, &alias)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

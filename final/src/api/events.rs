@@ -14,10 +14,10 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::Result;
 use super::follow::body_of;
-use crate::engine::Engine;
 use crate::engine::containers::list::time;
 use crate::engine::events::Event;
 use crate::engine::filters::Filters;
+use crate::engine::{Engine, Error};
 
 const FILTERS: &[&str] = &[
     "builder",
@@ -48,22 +48,24 @@ pub async fn events(
         Some(get(key)).filter(|it| !it.is_empty()).map(time).transpose()
     };
     let (since, until) = (moment("since")?, moment("until")?);
-    let (past, live) = engine.events.subscribe();
-    // Without `since` only what comes; except to look back up to `until`.
-    let past = past
-        .into_iter()
-        .filter(move |event| since.is_some_and(|since| at(event) >= since));
-    let past: Vec<_> = past.collect();
+    if let (Some(from), Some(to)) = (since, until)
+        && from > to
+    {
+        return Err(Error::Invalid(format!(
+            "`since` time ({}) cannot be after `until` time ({})",
+            get("since"),
+            get("until")
+        ))
+        .into());
+    }
+    // Without `since` only what comes; except to look back from `until`.
+    let back = since.or(until.map(|_| Timestamp::MIN));
+    let (past, live) = engine.events.subscribe(back);
     let (sender, receiver) = mpsc::channel(64);
     let feed = Feed { sender, filters, until };
     tokio::spawn(async move { feed.run(past, live).await });
     let kind = [(header::CONTENT_TYPE, "application/json")];
     Ok((kind, body_of(receiver)).into_response())
-}
-
-fn at(event: &Event) -> Timestamp {
-    let nanos = i128::from(event.time_nano);
-    Timestamp::from_nanosecond(nanos).unwrap_or(Timestamp::MIN)
 }
 
 /// One client that listens.
@@ -76,7 +78,7 @@ struct Feed {
 impl Feed {
     async fn run(self, past: Vec<Event>, mut live: broadcast::Receiver<Event>) {
         for event in past {
-            if self.until.is_some_and(|until| at(&event) > until) {
+            if self.until.is_some_and(|until| event.at() > until) {
                 return;
             }
             if !self.send(&event).await {

@@ -63,9 +63,12 @@ async fn view(
     State(engine): Shared,
     Extension(version): Extension<ApiVersion>,
     Path(path): Path<String>,
+    Params(query): Pairs,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let (name, verb) = split(&path)?;
+    let query = Query(query);
+    only_for(&engine, std::slice::from_ref(&name), &query)?;
     match verb {
         "json" => {
             let version = understood_by(&headers, version);
@@ -191,10 +194,29 @@ async fn save(
     State(engine): Shared,
     Params(query): Pairs,
 ) -> Result<Response, ApiError> {
-    let names = Query(query).all("names");
+    let query = Query(query);
+    let names = query.all("names");
     // The docker command repeats the parameter, old clients use commas.
-    let names = names.iter().flat_map(|it| it.split(','));
-    export(engine, names.map(str::to_owned).collect()).await
+    let names = names.iter().flat_map(|it| it.split(',')).map(str::to_owned);
+    let names: Vec<_> = names.collect();
+    only_for(&engine, &names, &query)?;
+    export(engine, names).await
+}
+
+/// `?platform=`: an image here is for one platform, so either it is for that
+/// one, or there is none.
+fn only_for(
+    engine: &Engine,
+    names: &[String],
+    query: &Query,
+) -> Result<(), ApiError> {
+    for text in query.all("platform") {
+        let Some(wanted) = platform(&text)? else { continue };
+        for name in names {
+            engine.check_platform(name, &wanted)?;
+        }
+    }
+    Ok(())
 }
 
 async fn export(

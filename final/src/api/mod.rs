@@ -16,6 +16,7 @@ pub mod follow;
 pub mod images;
 pub mod lifecycle;
 pub mod networks;
+pub mod plugins;
 mod streams;
 pub mod swarm;
 pub mod system;
@@ -45,6 +46,7 @@ pub fn router(engine: Arc<Engine>) -> Router {
         .merge(images::routes())
         .merge(build::routes())
         .merge(commit::routes())
+        .merge(plugins::routes())
         .merge(swarm::routes())
         .method_not_allowed_fallback(async || {
             ApiError::new(StatusCode::NOT_FOUND, "page not found")
@@ -59,6 +61,7 @@ fn container_routes() -> Router<Arc<Engine>> {
         .route("/containers/create", post(containers::create))
         .route("/containers/prune", post(containers::prune))
         .route("/containers/{name}", delete(containers::remove))
+        .route("/containers/{name}/{alias}", delete(containers::remove_link))
         .route("/containers/{name}/json", get(containers::inspect))
         .route("/containers/{name}/steps", get(containers::steps))
         .route("/containers/{name}/explain", get(containers::explain))
@@ -98,7 +101,6 @@ fn system_routes() -> Router<Arc<Engine>> {
         .route("/version", get(system::version))
         .route("/info", get(system::info))
         .route("/system/df", get(system::disk_usage))
-        .route("/plugins", get(system::plugins))
         .route("/session", post(system::no_session))
         .route("/grpc", post(system::no_session))
         .route("/volumes", get(volumes::list))
@@ -106,6 +108,8 @@ fn system_routes() -> Router<Arc<Engine>> {
         .route("/volumes/prune", post(volumes::prune))
         .route("/volumes/{name}", get(volumes::inspect))
         .route("/volumes/{name}", delete(volumes::remove))
+        // Only a swarm's volumes can change.
+        .route("/volumes/{name}", put(async || swarm::not_in_a_swarm()))
 }
 
 /// Runs a verb of the engine on a thread that may block.

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Result, blocking};
-use crate::engine::containers::host_config::without_nulls;
 use crate::engine::filters::Filters;
+use crate::engine::go_json::from_go;
 use crate::engine::networks::LIST_FILTERS;
 use crate::engine::{Engine, Error};
 use crate::network::{EndpointSettings, Network, NetworkCreate};
@@ -39,7 +39,7 @@ fn filters(query: &Map, known: &[&str]) -> Result<Filters> {
 }
 
 fn decode<T: for<'de> Deserialize<'de>>(body: Value) -> Result<T> {
-    let decoded = serde_json::from_value(without_nulls(body));
+    let decoded = serde_json::from_value(from_go(body));
     Ok(decoded.map_err(|error| Error::Invalid(error.to_string()))?)
 }
 

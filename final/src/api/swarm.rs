@@ -36,6 +36,10 @@ async fn swarm(uri: http::Uri) -> ApiError {
             StatusCode::NOT_IMPLEMENTED,
             "this engine runs containers on one node only: it has no swarm",
         ),
+        "/swarm/leave" => ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "This node is not part of a swarm",
+        ),
         _ => not_in_a_swarm(),
     }
 }

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use cli_api::server::ApiVersion;
 use http::header;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Result, blocking};
 use crate::engine::{Engine, Error, system};
@@ -44,11 +44,6 @@ pub async fn disk_usage(
     Extension(version): Extension<ApiVersion>,
 ) -> Result<Json<Value>> {
     blocking(move || engine.disk_usage(version)).await.map(Json)
-}
-
-/// `GET /plugins`: there are none.
-pub async fn plugins() -> Json<Value> {
-    Json(json!([]))
 }
 
 /// BuildKit's door, which this engine does not have.

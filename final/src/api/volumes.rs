@@ -11,8 +11,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Result, blocking, flag};
-use crate::engine::containers::host_config::without_nulls;
 use crate::engine::filters::Filters;
+use crate::engine::go_json::from_go;
 use crate::engine::{Engine, Error};
 
 type Engined = State<Arc<Engine>>;
@@ -42,7 +42,7 @@ pub async fn create(
     if body.get("ClusterVolumeSpec").is_some_and(|it| !it.is_null()) {
         return Err(super::swarm::not_in_a_swarm());
     }
-    let wanted: CreateVolume = serde_json::from_value(without_nulls(body))
+    let wanted: CreateVolume = serde_json::from_value(from_go(body))
         .map_err(|error| Error::Invalid(error.to_string()))?;
     let volume = blocking(move || engine.create_volume(&wanted)).await?;
     Ok((StatusCode::CREATED, Json(volume)))

@@ -9,6 +9,7 @@ use cli_api::client::{Client, Host, Payload};
 use cli_api::{Error, daemon};
 use http::Method;
 
+use super::endpoint::Endpoint;
 use super::failure::Failure;
 use crate::engine::config::{Settings, claim_runtime_dir};
 
@@ -22,6 +23,25 @@ pub(crate) struct Global {
     /// $DOCKER_HOST, else a daemon of this machine, started on demand]
     #[arg(short = 'H', long, value_name = "URL")]
     pub(crate) host: Option<String>,
+    /// Name of the docker context that says where the daemon is [default:
+    /// $DOCKER_CONTEXT, else the one in use]
+    #[arg(short, long, value_name = "NAME", conflicts_with = "host")]
+    pub(crate) context: Option<String>,
+    /// Speak TLS; implied by --tlsverify
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// Speak TLS, and believe only a daemon that the CA has signed for
+    #[arg(long)]
+    pub(crate) tlsverify: bool,
+    /// CA of the daemon [default: ca.pem in $DOCKER_CERT_PATH or ~/.docker]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tlscacert: Option<PathBuf>,
+    /// Our certificate [default: cert.pem, likewise]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tlscert: Option<PathBuf>,
+    /// Our key [default: key.pem, likewise]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tlskey: Option<PathBuf>,
     /// Where config.json with registry passwords is [default:
     /// $DOCKER_CONFIG, else ~/.docker]
     #[arg(long, value_name = "DIR")]
@@ -40,8 +60,9 @@ impl Context {
     ///
     /// If nobody said where the daemon is, one is started on demand.
     pub(crate) async fn connect(global: &Global) -> anyhow::Result<Context> {
-        let client = match global.given_host() {
-            Some(given) => Client::new(given.parse()?),
+        let elsewhere = global.endpoint()?;
+        let client = match &elsewhere {
+            Some(endpoint) => endpoint.client()?,
             None => {
                 claim_runtime_dir()?;
                 Client::new(Place::usual().ensure_running()?)
@@ -50,7 +71,7 @@ impl Context {
         let ping = match ping(&client).await {
             // It was killed at this moment: the kernel still accepted the
             // connection, and nobody answers any more. Start the next one.
-            Err(Error::Http { .. }) if global.given_host().is_none() => {
+            Err(Error::Http { .. }) if elsewhere.is_none() => {
                 Place::usual().ensure_running()?;
                 ping(&client).await
             }
@@ -92,10 +113,9 @@ fn unreachable_daemon(why: Error) -> anyhow::Error {
 impl Global {
     /// A place other than the usual one. Whoever names the usual one, for
     /// the docker command beside ours, wants its daemon started as well.
-    fn given_host(&self) -> Option<String> {
-        let set = std::env::var("DOCKER_HOST").ok();
-        let given = self.host.clone().or(set).filter(|it| !it.is_empty());
-        given.filter(|it| *it != Place::usual().host)
+    fn endpoint(&self) -> anyhow::Result<Option<Endpoint>> {
+        let usual = Place::usual().host;
+        Ok(Endpoint::find(self)?.filter(|it| it.host != usual))
     }
 
     /// The directory of config.json.

@@ -5,7 +5,7 @@
 //! image/      pull, build, images …
 //! volume, network, system, login …
 //! ─────────── what they share ───────────
-//! context     finding the daemon, or starting it
+//! context     finding the daemon, or starting it; endpoint: others' daemons
 //! query       paths and parameters        format   --format templates
 //! streams     terminals, raw and framed   list     tables
 //! failure     messages and exit codes     progress bars of pulls
@@ -21,6 +21,7 @@ mod container;
 mod context;
 mod docs;
 mod download;
+mod endpoint;
 mod explain;
 mod failure;
 mod format;

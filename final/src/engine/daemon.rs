@@ -5,23 +5,20 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::net::ToSocketAddrs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use cli_api::server::{
-    ApiVersion, Identity, Listener, bind_tcp, bind_unix, serve,
-};
-use tokio::net::TcpListener;
+use clap::Parser;
+use cli_api::server::{ApiVersion, Identity, serve};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::Engine;
 use super::config::{Settings, claim_runtime_dir};
+use super::{Engine, listen, logging};
 use crate::api;
-use crate::rootless::{self, Keeper, Rootless};
+use crate::rootless;
 
 /// The newest version of Docker's API that is spoken.
 pub const API_VERSION: ApiVersion = ApiVersion(1, 51);
@@ -42,8 +39,14 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn run(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<()> {
     let name = OsString::from("skiff daemon");
-    let mut settings = Settings::load(std::iter::once(name).chain(arguments))?;
-    log_to_stderr(&settings)?;
+    let flags = Settings::parse_from(std::iter::once(name).chain(arguments));
+    let mut settings = flags.clone().with_file()?;
+    if settings.validate {
+        // To the same place as dockerd, whose scripts look there.
+        eprintln!("configuration OK");
+        return Ok(());
+    }
+    let log = logging::start(&settings)?;
     claim_runtime_dir()?;
     settings.settle().context("cannot tell the current directory")?;
     let root = settings.data_root();
@@ -68,7 +71,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<()> {
         .build()
         .context("cannot start the runtime")?;
     let pidfile = settings.pidfile.clone();
-    let result = runtime.block_on(listen(settings));
+    let result = runtime.block_on(answer(settings, &flags, &log));
     if let Some(path) = pidfile {
         let _ = std::fs::remove_file(path);
     }
@@ -77,14 +80,15 @@ fn run(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<()> {
     result
 }
 
-async fn listen(settings: Settings) -> anyhow::Result<()> {
+async fn answer(
+    settings: Settings,
+    flags: &Settings,
+    log: &logging::Handle,
+) -> anyhow::Result<()> {
     let hosts = settings.hosts();
     // Bound first: a client that started us waits for the socket, and its
     // request then waits in the backlog while the engine opens.
-    let mut listeners = Vec::new();
-    for host in &hosts {
-        listeners.push(bind(host, settings.rootless.as_deref()).await?);
-    }
+    let listeners = listen::on(&hosts, &settings).await?;
     let handle = tokio::runtime::Handle::current();
     let engine =
         tokio::task::spawn_blocking(move || Engine::open(settings, handle))
@@ -110,7 +114,7 @@ async fn listen(settings: Settings) -> anyhow::Result<()> {
         servers.spawn(serve(listener, router, identity.clone(), stop));
     }
     tracing::info!("API listens on {}", hosts.join(", "));
-    told_to_end().await?;
+    until_the_end(&engine, flags, log).await?;
     stop.send_replace(true);
     // Streams that follow a log or events have no end of their own.
     let patience = std::time::Duration::from_millis(500);
@@ -121,52 +125,6 @@ async fn listen(settings: Settings) -> anyhow::Result<()> {
     // Bridges and rules make no sense while nothing runs.
     tokio::task::spawn_blocking(move || networks.close()).await??;
     Ok(())
-}
-
-async fn bind(
-    host: &str,
-    rootless: Option<&Rootless>,
-) -> anyhow::Result<Listener> {
-    if let Some(path) = host.strip_prefix("unix://") {
-        return Ok(bind_unix(Path::new(path))?);
-    }
-    let Some(address) = host.strip_prefix("tcp://") else {
-        bail!(
-            "cannot listen on {host}: an address starts with unix:// or \
-             tcp://"
-        );
-    };
-    let name = address.rsplit_once(':').map_or(address, |(name, _)| name);
-    let local = name == "localhost"
-        || name
-            .trim_matches(['[', ']'])
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|it| it.is_loopback());
-    if !local {
-        bail!(
-            "cannot listen on {host}: whoever reaches this port is root on \
-             this machine, so only 127.0.0.1 is allowed; let others in by \
-             ssh -L"
-        );
-    }
-    match rootless {
-        Some(it) => bind_outside(&it.keeper, address),
-        None => Ok(bind_tcp(address).await?),
-    }
-}
-
-/// In our own network nobody would find the API; the keeper opens the port
-/// in the host's.
-fn bind_outside(keeper: &Keeper, address: &str) -> anyhow::Result<Listener> {
-    let bind = || {
-        let place = address.to_socket_addrs()?.next();
-        let place = place.ok_or(std::io::ErrorKind::AddrNotAvailable)?;
-        let (socket, _) = keeper.bind(place.ip(), place.port(), false)?;
-        TcpListener::from_std(socket.into())
-    };
-    let listener =
-        bind().with_context(|| format!("cannot listen on {address}"))?;
-    Ok(Listener::Tcp(listener))
 }
 
 /// A container can cost half a dozen descriptors (its resolver, its ports),
@@ -200,29 +158,41 @@ fn lock(root: &Path) -> anyhow::Result<File> {
     }
 }
 
-async fn told_to_end() -> anyhow::Result<()> {
+/// SIGHUP means "read the settings again", SIGTERM and SIGINT "go".
+async fn until_the_end(
+    engine: &Arc<Engine>,
+    flags: &Settings,
+    log: &logging::Handle,
+) -> anyhow::Result<()> {
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+    let mut hup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = term.recv() => return Ok(()),
+            _ = int.recv() => return Ok(()),
+            _ = hup.recv() => {
+                if let Err(error) = reload(engine, flags, log) {
+                    tracing::error!("{error:#}; all stays as it was");
+                }
+            }
+        }
     }
-    Ok(())
 }
 
-fn log_to_stderr(settings: &Settings) -> anyhow::Result<()> {
-    let level = match settings.log_level.as_deref() {
-        _ if settings.debug => "debug",
-        None => "info",
-        Some("fatal") => "error",
-        Some(level @ ("debug" | "info" | "warn" | "error")) => level,
-        Some(other) => bail!("unable to parse logging level: {other}"),
-    };
-    let level = level.parse::<tracing_subscriber::filter::LevelFilter>()?;
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .init();
+fn reload(
+    engine: &Engine,
+    flags: &Settings,
+    log: &logging::Handle,
+) -> anyhow::Result<()> {
+    let file = flags.file();
+    tracing::info!(
+        "Got signal to reload configuration, reloading from: {}",
+        file.display()
+    );
+    let settings = engine.config().reloaded(flags)?;
+    log.follow(&settings)?;
+    engine.reconfigure(settings);
+    tracing::info!("Reloaded configuration");
     Ok(())
 }

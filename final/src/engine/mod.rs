@@ -19,14 +19,17 @@ pub mod daemon;
 pub mod error;
 pub mod events;
 pub mod filters;
+pub mod go_json;
 pub mod images;
+pub mod listen;
+pub mod logging;
 pub mod networks;
 pub mod progress;
 pub mod system;
 pub mod volumes;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use ::volumes::VolumeStore;
 use layers::Store;
@@ -43,8 +46,7 @@ use events::{Attributes, Events, Kind};
 /// Everything the daemon holds. One per data root.
 #[derive(Debug)]
 pub struct Engine {
-    /// The daemon's settings, as given.
-    pub config: Settings,
+    settings: RwLock<Arc<Settings>>,
     /// Images.
     pub store: Arc<Store>,
     /// Writable layers.
@@ -90,16 +92,30 @@ impl Engine {
             snapshots: Arc::new(snapshots),
             volumes: Arc::new(VolumeStore::open(&root)?),
             networks: Arc::new(networks),
-            events: Events::default(),
+            events: Events::open(&root.join("events.json")),
             containers: Containers::new(root.join("containers")),
             node_id: system::node_id(&root)?,
-            config,
+            settings: RwLock::new(Arc::new(config)),
             runtime,
             root,
         });
         engine.recover()?;
         build::sweep(&engine)?;
         Ok(engine)
+    }
+
+    /// The daemon's settings, as they are at this moment.
+    pub fn config(&self) -> Arc<Settings> {
+        let settings = self.settings.read();
+        settings.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Goes on with other settings, and tells so.
+    pub fn reconfigure(&self, settings: Settings) {
+        let about = settings.reload_event();
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) =
+            Arc::new(settings);
+        self.events.emit(Kind::Daemon, "reload", &self.node_id, about);
     }
 
     /// The data root.

@@ -139,7 +139,7 @@ impl Engine {
     }
 
     fn about_settings(&self) -> Value {
-        let config = &self.config;
+        let config = self.config();
         let log = config.log_driver.as_deref().unwrap_or("json-file");
         let runtime = json!({ "path": "skiff shim" });
         let mut security = vec!["name=seccomp,profile=builtin".to_owned()];
@@ -188,8 +188,10 @@ impl Engine {
 
     /// What a user should know of this host and of his rights on it.
     pub fn warnings(&self) -> Vec<String> {
+        let config = self.config();
         let mut all = self.networks.warnings();
-        let Some(rootless) = &self.config.rootless else { return all };
+        all.extend(config.open_doors());
+        let Some(rootless) = &config.rootless else { return all };
         all.extend(rootless.warnings.iter().cloned());
         if cgroup_driver() == "none" {
             // Docker's sentences.
@@ -211,7 +213,7 @@ impl Engine {
     }
 
     fn registry_config(&self) -> Value {
-        let config = &self.config;
+        let config = self.config();
         let hub = json!({
             "Name": "docker.io",
             "Mirrors": config.registry_mirrors,

@@ -2,14 +2,15 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use namespaces::WindowSize;
-use rustix::io::retry_on_intr;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, recv};
 
 use super::protocol::{Answer, Attach, Refusal, Request, Status};
@@ -135,7 +136,45 @@ impl Client {
     /// # Errors
     /// [`Error::Io`] if the shim goes away without a word.
     pub fn wait(&self) -> Result<Exit, Error> {
-        match self.send(&Request::Wait) {
+        self.last_word(self.send(&Request::Wait))
+    }
+
+    /// As [`wait`](Client::wait); meanwhile `hint` is called whenever there
+    /// is something to read from `other`, until it returns false.
+    ///
+    /// # Errors
+    /// As [`wait`](Client::wait).
+    pub fn wait_beside(
+        &self,
+        other: BorrowedFd<'_>,
+        mut hint: impl FnMut() -> bool,
+    ) -> Result<Exit, Error> {
+        let answer = self.put(&Request::Wait).and_then(|stream| {
+            loop {
+                let mut fds = [
+                    PollFd::new(&stream, PollFlags::IN),
+                    PollFd::from_borrowed_fd(other, PollFlags::IN),
+                ];
+                match poll(&mut fds, None) {
+                    Err(Errno::INTR) => continue,
+                    Err(_) => break,
+                    Ok(_) => {}
+                }
+                let answered = !fds[0].revents().is_empty();
+                if answered || !hint() {
+                    break;
+                }
+            }
+            self.get(stream)
+        });
+        self.last_word(answer)
+    }
+
+    fn last_word(
+        &self,
+        answer: Result<(UnixStream, Answer), Error>,
+    ) -> Result<Exit, Error> {
+        match answer {
             Ok((_, Answer::Exited(exit))) => Ok(exit),
             Ok((_, other)) => Err(unexpected(other)),
             // A shim that has ended has left its last word on disk.
@@ -151,12 +190,22 @@ impl Client {
     }
 
     fn send(&self, request: &Request) -> Result<(UnixStream, Answer), Error> {
+        self.get(self.put(request)?)
+    }
+
+    fn put(&self, request: &Request) -> Result<UnixStream, Error> {
         let path = self.dir.join(SOCKET);
         let io = |doing| Error::io(doing, &path);
         let mut stream = connect(&self.dir).map_err(io("connect to"))?;
         let mut line = serde_json::to_vec(request).map_err(Error::Encode)?;
         line.push(b'\n');
         stream.write_all(&line).map_err(io("write to"))?;
+        Ok(stream)
+    }
+
+    fn get(&self, stream: UnixStream) -> Result<(UnixStream, Answer), Error> {
+        let path = self.dir.join(SOCKET);
+        let io = |doing| Error::io(doing, &path);
         let answer = read_line(&stream).map_err(io("read from"))?;
         serde_json::from_slice(&answer)
             .map(|answer| (stream, answer))

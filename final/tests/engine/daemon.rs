@@ -16,6 +16,7 @@ use futures_util::{StreamExt, TryStreamExt};
 pub(crate) struct Daemon {
     child: Child,
     dir: tempfile::TempDir,
+    flags: Vec<String>,
     pub(crate) docker: Docker,
 }
 
@@ -36,6 +37,14 @@ impl Daemon {
     /// A daemon with the image `busybox`; `None`, and the reason, where it
     /// cannot run.
     pub(crate) async fn start(test: &str) -> Option<Daemon> {
+        Daemon::start_with(test, Vec::new()).await
+    }
+
+    /// The same, with further flags.
+    pub(crate) async fn start_with(
+        test: &str,
+        flags: Vec<String>,
+    ) -> Option<Daemon> {
         if !testing::root_or_skip(test) {
             return None;
         }
@@ -44,9 +53,9 @@ impl Daemon {
             return None;
         }
         let dir = tempfile::tempdir().unwrap();
-        let child = spawn(dir.path());
+        let child = spawn(dir.path(), &flags);
         let docker = connect(dir.path());
-        let daemon = Daemon { child, dir, docker };
+        let daemon = Daemon { child, dir, flags, docker };
         daemon.import().await;
         Some(daemon)
     }
@@ -82,8 +91,18 @@ impl Daemon {
 
     /// The next daemon on the same data root.
     pub(crate) fn restart(&mut self) {
-        self.child = spawn(self.dir.path());
+        self.child = spawn(self.dir.path(), &self.flags);
         self.docker = connect(self.dir.path());
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// What it has said on standard error.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap()
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -183,13 +202,10 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        let term = rustix::process::Signal::TERM;
-        let _ = rustix::process::kill_process(pid, term);
+        self.signal(rustix::process::Signal::TERM);
         let _ = self.child.wait();
         if std::thread::panicking() {
-            let log = fs::read_to_string(self.dir.path().join("log"));
-            println!("{}", log.unwrap_or_default());
+            println!("{}", self.said());
             return;
         }
         let root = self.dir.path().join("root");
@@ -200,7 +216,7 @@ impl Drop for Daemon {
     }
 }
 
-fn spawn(dir: &Path) -> Child {
+fn spawn(dir: &Path, flags: &[String]) -> Child {
     let socket = dir.join("s.sock");
     let _ = fs::remove_file(&socket);
     let log = fs::File::options()
@@ -213,6 +229,7 @@ fn spawn(dir: &Path) -> Child {
         .arg(dir.join("root"))
         .arg("-H")
         .arg(format!("unix://{}", socket.display()))
+        .args(flags)
         .stderr(log)
         .stdout(Stdio::null())
         .spawn()

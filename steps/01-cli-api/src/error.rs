@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio_rustls::rustls;
 
 /// Why a file, a connection or a daemon let us down.
 #[derive(Debug, Error)]
@@ -70,6 +71,17 @@ pub enum Error {
         host: String,
         /// What was wrong with the answer.
         cause: hyper::Error,
+    },
+    /// A file of certificates or keys that is of no use.
+    #[error("invalid TLS configuration: {0}")]
+    Tls(String),
+    /// Daemon and client do not believe each other's certificates.
+    #[error("cannot agree on TLS with {host}: {cause}{}", proof(.cause))]
+    Handshake {
+        /// With whom.
+        host: String,
+        /// What was wrong.
+        cause: rustls::Error,
     },
     /// A request that cannot be sent, such as one with a space in its path.
     #[error("cannot form a request for {path:?}: {cause}")]
@@ -199,6 +211,33 @@ fn reach(cause: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => {
             ". The socket belongs to somebody else: use sudo, or join the \
              group that owns it"
+        }
+        _ => "",
+    }
+}
+
+/// Which file is the likely cause of a failed handshake.
+fn proof(cause: &rustls::Error) -> &'static str {
+    use rustls::{AlertDescription as Alert, CertificateError, InvalidMessage};
+    match cause {
+        rustls::Error::AlertReceived(
+            Alert::CertificateRequired
+            | Alert::UnknownCA
+            | Alert::BadCertificate
+            | Alert::DecryptError,
+        ) => {
+            "; it wants a client certificate that its authority has signed: \
+             --tlscert and --tlskey"
+        }
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName
+            | CertificateError::NotValidForNameContext { .. },
+        ) => "; its certificate is for another name or address",
+        rustls::Error::InvalidCertificate(_) => {
+            "; was its certificate signed by the authority of --tlscacert?"
+        }
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            "; it speaks no TLS: leave out --tls and DOCKER_TLS_VERIFY"
         }
         _ => "",
     }

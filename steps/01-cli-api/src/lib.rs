@@ -25,7 +25,7 @@
 //!
 //! This file has both halves: `run` is the command's, `routes` are
 //! the daemon's. The sidebars: [`client`] and [`server`] are HTTP over a
-//! socket; [`daemon`] starts a daemon on demand; [`frames`] and [`jsonlog`]
+//! socket, and [`tls`] is what protects it on a network; [`daemon`] starts a daemon on demand; [`frames`] and [`jsonlog`]
 //! are how output travels and where it stays; [`state`] and [`id`] are files
 //! and names; [`stage`] is the frame that all six stage binaries share.
 #![deny(missing_docs)]
@@ -42,6 +42,7 @@ pub mod stage;
 pub mod state;
 pub mod table;
 pub mod testing;
+pub mod tls;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -129,7 +129,8 @@ impl Runner<'_> {
     ) -> Result<World> {
         let parent = self.limits.cgroup_parent.clone();
         let cgroup = Cgroup {
-            parent: parent.or_else(|| self.engine.config.cgroup_parent.clone()),
+            parent: parent
+                .or_else(|| self.engine.config().cgroup_parent.clone()),
             name: step.id.clone(),
             limits: self.cgroup_limits(step),
         };
@@ -144,7 +145,7 @@ impl Runner<'_> {
             "" | "default" => "bridge",
             mode => mode,
         };
-        let config = &self.engine.config;
+        let config = self.engine.config();
         let dns = config.dns.iter().map(|it| {
             it.parse().map_err(|_| {
                 Error::Invalid(format!("invalid DNS address: {it}"))

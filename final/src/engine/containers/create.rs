@@ -11,13 +11,14 @@ use serde_json::{Map, Value};
 
 use super::config::Config;
 use super::discard::discard;
-use super::host_config::{HostConfig, LogConfig, without_nulls};
+use super::host_config::{HostConfig, LogConfig};
 use super::record::{Endpoints, Own, Record};
 use super::state::{State, now};
-use super::{Container, mounts, stop, validate};
+use super::{Container, mounts, stop, validate, warnings};
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
 use crate::engine::events::Attributes;
+use crate::engine::go_json::from_go;
 
 /// The body of `POST /containers/create`, apart.
 #[derive(Debug, Clone, Default)]
@@ -55,11 +56,11 @@ impl Request {
     /// [`Error::Invalid`] with serde's message.
     pub fn parse(body: Value) -> Result<Request> {
         let bad = |error: serde_json::Error| Error::Invalid(error.to_string());
-        let Value::Object(mut body) = without_nulls(body) else {
+        let Value::Object(mut body) = from_go(body) else {
             return Err(Error::Invalid("invalid JSON: not an object".into()));
         };
         // dockerode sends the query's parameters in the body as well.
-        body.remove("name");
+        body.remove("Name");
         body.remove("platform");
         let mut take = |key: &str| {
             body.remove(key).unwrap_or_else(|| Value::Object(Map::new()))
@@ -92,7 +93,8 @@ impl Engine {
         }
         self.defaults(&mut wish).map_err(not_missing)?;
         let host = stop::hierarchy()?;
-        let warnings = discard(&mut wish.host.resources, host)?;
+        let mut warnings = discard(&mut wish.host.resources, host)?;
+        warnings.extend(warnings::of(&wish.host));
         // Until the container is in the list, where `rmi` looks.
         let _held = self.hold(&image)?;
         let id = id::hex64();
@@ -134,13 +136,7 @@ impl Engine {
             let wanted: Platform = platform
                 .parse()
                 .map_err(|error| Error::Invalid(format!("{error}")))?;
-            let own = image.config.platform();
-            if own.suits(&wanted).is_none() {
-                return Err(Error::NotFound(format!(
-                    "image with reference {name} was found but its platform \
-                     ({own}) does not match the specified platform ({wanted})"
-                )));
-            }
+            self.check_platform(name, &wanted)?;
         }
         Ok(image)
     }
@@ -167,10 +163,10 @@ impl Engine {
         fill(&mut host.cgroupns_mode, "private");
         fill(&mut host.restart_policy.name, "no");
         if host.shm_size == 0 {
-            host.shm_size = self.config.shm_size();
+            host.shm_size = self.config().shm_size();
         }
         if host.resources.cgroup_parent.is_empty() {
-            let parent = self.config.cgroup_parent.clone();
+            let parent = self.config().cgroup_parent.clone();
             host.resources.cgroup_parent = parent.unwrap_or_default();
         }
         // Other containers are named by what may change; their IDs stay.
@@ -198,10 +194,10 @@ impl Engine {
         if !log.kind.is_empty() {
             return;
         }
-        let driver = self.config.log_driver.clone();
+        let driver = self.config().log_driver.clone();
         log.kind = driver.unwrap_or("json-file".to_owned());
         if log.config.is_empty() {
-            log.config = self.config.log_options();
+            log.config = self.config().log_options();
         }
     }
 

@@ -27,8 +27,9 @@ impl Engine {
             .name("skiff-follow".to_owned())
             .stack_size(256 << 10)
             .spawn(move || {
-                let exit =
-                    client.wait().unwrap_or_else(|error| vanished(&error));
+                let exit = engine
+                    .wait_and_tell_oom(&ended, &client)
+                    .unwrap_or_else(|error| vanished(&error));
                 engine.ended(&ended, exit, since.elapsed());
             });
         if let Err(error) = spawned {
@@ -62,9 +63,6 @@ impl Engine {
         });
         if let Err(error) = noted {
             tracing::error!("the end of {}: {error}", container.id);
-        }
-        if exit.oom_killed {
-            self.tell(container, "oom", attributes([]));
         }
         let code = exit.code.to_string();
         let seconds = ran.as_secs().to_string();

@@ -158,42 +158,6 @@ pub struct ThrottleDevice {
     pub rate: u64,
 }
 
-/// Makes Go's `null`s absent, so that serde's defaults apply. In the maps
-/// whose *keys* carry the meaning an empty value is put in its place.
-pub fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(map) => Value::Object(
-            map.into_iter()
-                .filter(|(_, value)| !value.is_null())
-                .map(|(key, value)| {
-                    let value = keep_keys(&key, value);
-                    (key, without_nulls(value))
-                })
-                .collect(),
-        ),
-        Value::Array(list) => {
-            Value::Array(list.into_iter().map(without_nulls).collect())
-        }
-        other => other,
-    }
-}
-
-fn keep_keys(key: &str, mut value: Value) -> Value {
-    let empty = match key {
-        "EndpointsConfig" | "ExposedPorts" | "Volumes" => {
-            Value::Object(Map::new())
-        }
-        "PortBindings" => Value::Array(Vec::new()),
-        _ => return value,
-    };
-    for item in value.as_object_mut().into_iter().flat_map(Map::values_mut) {
-        if item.is_null() {
-            *item = empty.clone();
-        }
-    }
-    value
-}
-
 /// The name of the first field that is set but not known here.
 pub fn first_unknown(unknown: &Map<String, Value>) -> Option<&str> {
     let is_zero = |value: &Value| match value {
@@ -211,6 +175,7 @@ pub fn first_unknown(unknown: &Map<String, Value>) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::go_json::from_go;
 
     #[test]
     fn a_body_full_of_nulls_is_a_default() {
@@ -220,8 +185,7 @@ mod tests {
                 "PortBindings":{"80/tcp":null}}"#,
         )
         .unwrap();
-        let read: HostConfig =
-            serde_json::from_value(without_nulls(nulls)).unwrap();
+        let read: HostConfig = serde_json::from_value(from_go(nulls)).unwrap();
         assert_eq!(read.port_bindings["80/tcp"], Some(vec![]));
         let rest = HostConfig { port_bindings: PortMap::new(), ..read };
         assert_eq!(rest, HostConfig::default());

@@ -23,6 +23,9 @@ impl Engine {
         json.remove("Skiff");
         json.insert("ExecIDs".into(), json!(container.exec_ids()));
         json.insert("GraphDriver".into(), self.graph_driver(&record));
+        if let Some(links) = self.shown_links(&record) {
+            json["HostConfig"]["Links"] = links;
+        }
         if size {
             let (written, all) = self.sizes(&container);
             json.insert("SizeRw".into(), json!(written));
@@ -31,6 +34,24 @@ impl Engine {
         json.insert("Mounts".into(), json!(mount_points(&record)));
         json.insert("NetworkSettings".into(), network_settings(&record));
         Ok(Value::Object(json))
+    }
+
+    /// Links as Docker shows them: whom, and by which name of whose. In a
+    /// network with a name they stay as they were given.
+    fn shown_links(&self, record: &Record) -> Option<Value> {
+        let host = &record.host_config;
+        if !matches!(host.network_mode.as_str(), "default" | "bridge") {
+            return None;
+        }
+        let show = |given: &String| {
+            let (name, alias) = link(given);
+            let found = self.containers.find(name).ok();
+            let now = found.map(|it| it.with(|it| it.name.clone()));
+            let now = now.unwrap_or_else(|| format!("/{name}"));
+            format!("{now}:{}/{alias}", record.name)
+        };
+        let links = host.links.as_ref()?;
+        Some(links.iter().map(show).collect())
     }
 
     fn graph_driver(&self, record: &Record) -> Value {
@@ -68,6 +89,11 @@ impl Engine {
     pub fn size_rw(&self, container: &Container) -> u64 {
         self.snapshots.usage(&container.id).map_or(0, |usage| usage.bytes)
     }
+}
+
+/// `CONTAINER:ALIAS`; without an alias the name is one.
+pub(super) fn link(given: &str) -> (&str, &str) {
+    given.split_once(':').unwrap_or((given, given))
 }
 
 /// `Mounts`: what is mounted where.

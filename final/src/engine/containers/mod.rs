@@ -26,6 +26,7 @@ mod limits;
 pub mod list;
 pub mod logs;
 mod mounts;
+mod oom;
 pub mod record;
 mod recover;
 pub mod remove;
@@ -42,6 +43,7 @@ pub mod top;
 mod tree;
 pub mod update;
 mod validate;
+mod warnings;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

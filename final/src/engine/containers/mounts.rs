@@ -124,7 +124,7 @@ fn shared_memory(
 
 fn shm_options(engine: &Engine, host: &HostConfig) -> Vec<String> {
     let size = match host.shm_size {
-        0 => engine.config.shm_size(),
+        0 => engine.config().shm_size(),
         size => size,
     };
     vec!["mode=1777".to_owned(), format!("size={size}")]

@@ -15,6 +15,7 @@ use super::state::{Status, Step};
 use super::{Container, list, restart, stop};
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
+use crate::engine::events::Attributes;
 use crate::shim::{self, Client, Exit};
 
 impl Engine {
@@ -118,7 +119,12 @@ impl Engine {
         ran: Duration,
     ) {
         let (engine, container) = (self.clone(), container.clone());
-        std::thread::spawn(move || engine.ended(&container, exit, ran));
+        std::thread::spawn(move || {
+            if exit.oom_killed {
+                engine.tell(&container, "oom", Attributes::new());
+            }
+            engine.ended(&container, exit, ran);
+        });
     }
 
     /// The last daemon died in the middle of a start. The process may stand
@@ -158,8 +164,10 @@ impl Engine {
         {
             tracing::warn!("{}: {error}", container.id);
         }
-        let exited = container.status() == Status::Exited;
-        let goes = exited && self.removes_itself(container);
+        // One that was never started has nobody who would remove it, either.
+        let over =
+            matches!(container.status(), Status::Exited | Status::Created);
+        let goes = over && self.removes_itself(container);
         if !start && !goes {
             return;
         }

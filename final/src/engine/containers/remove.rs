@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::state::{Status, Step};
 use super::stop::Stop;
-use super::{Container, stop};
+use super::{Container, inspect, stop};
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
 use crate::engine::events::Attributes;
@@ -41,6 +41,29 @@ impl Engine {
                 // Somebody else was quicker.
                 Error::NotFound(_) => Error::no_container(name),
                 other => other.context(&context),
+            }
+        })
+    }
+
+    /// Takes the name `alias` for another container away from this one. What
+    /// is in `/etc/hosts` of one that runs stays until its next start.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a container or a link that is none.
+    pub fn remove_link(&self, name: &str, alias: &str) -> Result<()> {
+        let container = self.containers.find(name)?;
+        let _verb = container.begin();
+        let is_it = |link: &String| inspect::link(link).1 == alias;
+        let links = container.with(|it| it.host_config.links.clone());
+        if !links.iter().flatten().any(is_it) {
+            return Err(Error::NotFound(format!(
+                "Cannot get parent {name} for name /{name}/{alias}"
+            )));
+        }
+        container.change(|record| {
+            let links = record.host_config.links.as_mut();
+            if let Some(links) = links {
+                links.retain(|link| !is_it(link));
             }
         })
     }

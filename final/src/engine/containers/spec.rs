@@ -152,7 +152,7 @@ fn process(engine: &Engine, record: &Record) -> Result<Process> {
     process.rlimits = rlimits(engine, host);
     process.oom_score_adj =
         Some(host.oom_score_adj).filter(|adjust| *adjust != 0);
-    process.init = host.init.unwrap_or(engine.config.init)
+    process.init = host.init.unwrap_or(engine.config().init)
         && !host.pid_mode.starts_with("container:");
     Ok(process)
 }
@@ -171,7 +171,7 @@ pub(super) fn rights(
     process.capabilities = security::capabilities(host);
     process.ambient = CapSet::EMPTY;
     process.no_new_privs =
-        options.no_new_privileges || engine.config.no_new_privileges;
+        options.no_new_privileges || engine.config().no_new_privileges;
     process.seccomp = options.seccomp.filter(|_| !host.privileged);
     Ok(())
 }
@@ -205,7 +205,7 @@ pub(super) fn override_env(env: &mut Vec<String>, more: &[String]) {
 
 fn rlimits(engine: &Engine, host: &HostConfig) -> Vec<Rlimit> {
     let own = host.resources.ulimits.as_deref().unwrap_or_default();
-    let defaults = &engine.config.default_ulimits;
+    let defaults = &engine.config().default_ulimits;
     let inherited = defaults
         .iter()
         .filter(|it| !own.iter().any(|mine| mine.name == it.name));

@@ -15,7 +15,7 @@ use namespaces::Namespace;
 use super::record::Record;
 use super::spec::{self, Prepared};
 use super::state::{Step, next, now};
-use super::{Container, mounts};
+use super::{Container, inspect, mounts};
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
 use crate::engine::events::Attributes;
@@ -210,7 +210,7 @@ impl Engine {
         &self,
         link: &'a str,
     ) -> Result<(Arc<Container>, &'a str)> {
-        let (name, alias) = link.split_once(':').unwrap_or((link, link));
+        let (name, alias) = inspect::link(link);
         let other = self.containers.find(name).map_err(|error| {
             Error::Invalid(format!(
                 "could not get container for {name}: {error}"

@@ -260,7 +260,7 @@ impl Engine {
         &self,
         mut wanted: shim::Cgroup,
     ) -> Result<Option<shim::Cgroup>> {
-        if self.config.rootless.is_none() {
+        if self.config().rootless.is_none() {
             return Ok(Some(wanted));
         }
         // Filtering devices takes CAP_BPF on the host. It is not missed: in

@@ -4,13 +4,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::discard::discard;
-use super::host_config::{
-    Resources, RestartPolicy, first_unknown, without_nulls,
-};
+use super::host_config::{Resources, RestartPolicy, first_unknown};
 use super::{create, limits, stop, validate};
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
 use crate::engine::events::{Attributes, attributes};
+use crate::engine::go_json::from_go;
 
 /// The body of `POST /containers/NAME/update`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -28,7 +27,7 @@ impl Engine {
     /// [`Error::Invalid`] in Docker's words, or what the kernel says.
     pub fn update(&self, name: &str, body: Value) -> Result<Vec<String>> {
         let container = self.containers.find(name)?;
-        let mut update: Update = serde_json::from_value(without_nulls(body))
+        let mut update: Update = serde_json::from_value(from_go(body))
             .map_err(|error| Error::Invalid(error.to_string()))?;
         if let Some(key) = first_unknown(&update.resources.unknown) {
             return Err(Error::Invalid(format!(

@@ -26,6 +26,9 @@ pub(super) fn check(config: &Config, host: &HostConfig) -> Result<()> {
     log_driver(host)?;
     rights(host)?;
     limits::of(host, false)?.validate().map_err(invalid)?;
+    let resources = &host.resources;
+    available("CPUs", &resources.cpuset_cpus, "cpu")?;
+    available("memory nodes", &resources.cpuset_mems, "node")?;
     host.resources.ulimits.iter().flatten().try_for_each(ulimit)
 }
 
@@ -245,6 +248,41 @@ fn rights(host: &HostConfig) -> Result<()> {
     Ok(())
 }
 
+/// `--cpuset-…` may name only what this machine has.
+fn available(what: &str, asked: &str, kind: &str) -> Result<()> {
+    let online = format!("/sys/devices/system/{kind}/online");
+    // A machine without NUMA has no list of nodes, but has node 0.
+    let online = std::fs::read_to_string(online).unwrap_or("0".to_owned());
+    let online = online.trim();
+    let there = numbers(online).unwrap_or_default();
+    match numbers(asked) {
+        _ if asked.is_empty() => Ok(()),
+        None => refuse(format!("Invalid value {asked} for cpuset {kind}s")),
+        Some(wanted) if wanted.iter().all(|it| there.contains(it)) => Ok(()),
+        Some(_) => refuse(format!(
+            "Requested {what} are not available - requested {asked}, \
+             available: {online}"
+        )),
+    }
+}
+
+/// `0-2,7` as numbers; cpuset(7), "List format". No machine has so many
+/// CPUs that a wrong range could fill the memory.
+fn numbers(list: &str) -> Option<Vec<u32>> {
+    const MOST: u32 = 8192;
+    let mut all = Vec::new();
+    for range in list.split(',').filter(|it| !it.is_empty()) {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (u32, u32) =
+            (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        if first > last || last > MOST {
+            return None;
+        }
+        all.extend(first..=last);
+    }
+    Some(all)
+}
+
 fn ulimit(limit: &Ulimit) -> Result<()> {
     const NAMES: [&str; 16] = [
         "core",
@@ -315,6 +353,17 @@ mod tests {
         ];
         let said: Vec<_> = all.iter().map(|host| refused(host)).collect();
         insta::assert_snapshot!(said.join("\n"));
+    }
+
+    #[test]
+    fn cpus_that_are_not_there_are_refused_with_those_that_are() {
+        let text = refused(r#"{"CpusetCpus": "0,4000"}"#);
+        let begin = "Requested CPUs are not available - requested 0,4000, \
+                     available: 0";
+        assert!(text.starts_with(begin), "{text}");
+        let text = refused(r#"{"CpusetCpus": "2-1"}"#);
+        assert_eq!(text, "Invalid value 2-1 for cpuset cpus");
+        assert_eq!(numbers("0-2,7\n"), Some(vec![0, 1, 2, 7]));
     }
 
     #[test]

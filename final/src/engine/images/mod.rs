@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use layers::reference::ReferenceError;
 use layers::store::{RemoveOptions, Removed, User};
-use layers::{Image, ImageId, Lease, Reference};
+use layers::{Image, ImageId, Lease, Platform, Reference};
 use serde::Serialize;
 
 use super::Engine;
@@ -57,6 +57,22 @@ pub struct Pruned {
 }
 
 impl Engine {
+    /// Refuses an image that is for another machine than was asked for.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] in Docker's words.
+    pub fn check_platform(&self, name: &str, wanted: &Platform) -> Result<()> {
+        let image = self.store.resolve(name)?;
+        let own = image.config.platform();
+        if own.suits(wanted).is_some() {
+            return Ok(());
+        }
+        Err(Error::NotFound(format!(
+            "image with reference {name} was found but its platform ({own}) \
+             does not match the specified platform ({wanted})"
+        )))
+    }
+
     /// Finds an image by name or ID.
     ///
     /// # Errors

@@ -91,7 +91,7 @@ impl Engine {
         offline: bool,
         report: &(dyn Fn(Step) + Sync),
     ) -> Result<ImageId> {
-        let recipe = match offline && self.config.offline_allowed() {
+        let recipe = match offline && self.config().offline_allowed() {
             true => recipe_for(reference, options),
             false => None,
         };
@@ -112,7 +112,7 @@ impl Engine {
             // The catalogue stands in for Docker Hub's images only.
             let hopeless = outage
                 && offline
-                && self.config.offline_allowed()
+                && self.config().offline_allowed()
                 && reference.domain() == "docker.io";
             return Err(match hopeless {
                 true => without_recipe(&error),
@@ -159,14 +159,13 @@ impl Engine {
         auth: Option<Auth>,
     ) -> PullOptions {
         let usual = PullOptions::default();
+        let settings = self.config();
+        let concurrent = settings.max_concurrent_downloads;
         PullOptions {
             platform,
             auth,
-            config: self.config.registries(),
-            concurrent: self
-                .config
-                .max_concurrent_downloads
-                .unwrap_or(usual.concurrent),
+            config: settings.registries(),
+            concurrent: concurrent.unwrap_or(usual.concurrent),
             ..usual
         }
     }

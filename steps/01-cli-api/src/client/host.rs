@@ -28,6 +28,14 @@ impl Host {
         }
     }
 
+    /// The machine, without the port and without the brackets of an IPv6
+    /// address: what its certificate must have been issued for.
+    pub(crate) fn name(&self) -> &str {
+        let address = self.header();
+        let name = address.rsplit_once(':').map_or(address, |(name, _)| name);
+        name.trim_matches(['[', ']'])
+    }
+
     /// The socket file, if it is one.
     pub fn unix(&self) -> Option<&std::path::Path> {
         match self {
@@ -59,7 +67,7 @@ impl FromStr for Host {
                 Ok(Host::Unix(PathBuf::from(rest)))
             }
             "unix" => Err(bad("the path must begin with /")),
-            "tcp" | "http" => {
+            "tcp" | "http" | "https" => {
                 let address = rest.trim_end_matches('/');
                 match address.rsplit_once(':') {
                     Some(("", _)) | None => Err(bad("host:port is missing")),

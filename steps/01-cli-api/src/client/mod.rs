@@ -7,6 +7,7 @@ mod hijack;
 mod host;
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
@@ -19,6 +20,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls;
+use tokio_rustls::rustls::ClientConfig;
 
 use crate::Error;
 pub use hijack::{Input, Output, Tunnel};
@@ -30,6 +34,7 @@ pub use host::Host;
 pub struct Client {
     host: Host,
     prefix: String,
+    tls: Option<Arc<ClientConfig>>,
 }
 
 /// The body of a request.
@@ -76,13 +81,21 @@ impl Payload {
 impl Client {
     /// A client of the daemon at `host`; nothing is connected yet.
     pub fn new(host: Host) -> Client {
-        Client { host, prefix: String::new() }
+        Client { host, prefix: String::new(), tls: None }
     }
 
     /// Puts a version in front of each path: `/v1.51`.
     #[must_use]
     pub fn with_prefix(mut self, prefix: impl Into<String>) -> Client {
         self.prefix = prefix.into();
+        self
+    }
+
+    /// Speaks TLS where the daemon is at a TCP address; `config` is
+    /// [`crate::tls::client`]'s.
+    #[must_use]
+    pub fn with_tls(mut self, config: Arc<ClientConfig>) -> Client {
+        self.tls = Some(config);
         self
     }
 
@@ -209,23 +222,49 @@ impl Client {
     /// nobody listens; over TCP it may take minutes, which is left to the
     /// user's patience and Ctrl-C.
     async fn connect(&self) -> Result<Pin<Box<dyn Wire>>, Error> {
-        let connected: std::io::Result<Pin<Box<dyn Wire>>> = match &self.host {
-            Host::Unix(path) => UnixStream::connect(path)
-                .await
-                .map(|it| Box::pin(it) as Pin<Box<dyn Wire>>),
-            Host::Tcp(address) => TcpStream::connect(address)
-                .await
-                .map(|it| Box::pin(it) as Pin<Box<dyn Wire>>),
+        let failed =
+            |cause| Error::Connect { host: self.host.to_string(), cause };
+        let address = match &self.host {
+            Host::Unix(path) => {
+                let wire = UnixStream::connect(path).await;
+                return Ok(Box::pin(wire.map_err(failed)?));
+            }
+            Host::Tcp(address) => address,
         };
-        connected.map_err(|cause| Error::Connect {
-            host: self.host.to_string(),
-            cause,
-        })
+        let wire = TcpStream::connect(address).await.map_err(failed)?;
+        let Some(config) = &self.tls else { return Ok(Box::pin(wire)) };
+        let name = self.host.name().to_owned();
+        let name = rustls::pki_types::ServerName::try_from(name)
+            .map_err(|cause| Error::Tls(cause.to_string()))?;
+        let wire = TlsConnector::from(config.clone())
+            .connect(name, wire)
+            .await
+            .map_err(|cause| match untrusted(&cause) {
+                Some(cause) => self.handshake(cause),
+                None => failed(cause),
+            })?;
+        Ok(Box::pin(wire))
+    }
+
+    fn handshake(&self, cause: rustls::Error) -> Error {
+        Error::Handshake { host: self.host.to_string(), cause }
     }
 
     fn not_http(&self, cause: hyper::Error) -> Error {
+        // A daemon judges our certificate after we think that all is well
+        // (TLS 1.3), so its verdict comes where the answer would.
+        let io = std::error::Error::source(&cause)
+            .and_then(|it| it.downcast_ref::<std::io::Error>());
+        if let Some(cause) = io.and_then(untrusted) {
+            return self.handshake(cause);
+        }
         Error::Http { host: self.host.to_string(), cause }
     }
+}
+
+/// What TLS has to say, if the failure is its.
+fn untrusted(cause: &std::io::Error) -> Option<rustls::Error> {
+    cause.get_ref()?.downcast_ref::<rustls::Error>().cloned()
 }
 
 /// A byte stream in both directions.

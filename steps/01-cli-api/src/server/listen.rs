@@ -2,9 +2,12 @@
 
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Arc;
 
 use tokio::net::{TcpListener, UnixListener};
+use tokio_rustls::rustls::ServerConfig;
 
+use super::SecureListener;
 use crate::Error;
 
 /// A Unix or a TCP socket that is being listened on.
@@ -14,6 +17,8 @@ pub enum Listener {
     Unix(UnixListener),
     /// A port; who can reach it may use the daemon, so keep to 127.0.0.1.
     Tcp(TcpListener),
+    /// A port for those who show a certificate.
+    Secure(SecureListener),
 }
 
 /// Listens on a socket file at `path` that only its owner and group may
@@ -52,11 +57,17 @@ pub fn bind_unix(path: &Path) -> Result<Listener, Error> {
 ///
 /// # Errors
 /// [`Error::Listen`].
-pub async fn bind_tcp(address: &str) -> Result<Listener, Error> {
-    let listener = TcpListener::bind(address).await.map_err(|cause| {
-        Error::Listen { address: address.to_owned(), cause }
-    })?;
-    Ok(Listener::Tcp(listener))
+pub async fn bind_tcp(address: &str) -> Result<TcpListener, Error> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|cause| Error::Listen { address: address.to_owned(), cause })
+}
+
+impl Listener {
+    /// A port with TLS; `config` is [`crate::tls::daemon`]'s.
+    pub fn secure(tcp: TcpListener, config: Arc<ServerConfig>) -> Listener {
+        Listener::Secure(SecureListener::new(tcp, config))
+    }
 }
 
 /// Not a file or a directory that somebody keeps there by mistake: those

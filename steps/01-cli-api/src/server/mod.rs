@@ -9,6 +9,7 @@ mod error;
 mod extract;
 mod hijack;
 mod listen;
+mod secure;
 
 use std::convert::Infallible;
 
@@ -18,12 +19,13 @@ use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, ServiceExt};
 use http_body_util::BodyExt;
-use tower::ServiceExt as _;
+use tower::{Service, ServiceExt as _};
 
 pub use error::ApiError;
 pub use extract::{JsonBody, Params};
 pub use hijack::{Hijacked, MULTIPLEXED, Pending, RAW, hijack};
 pub use listen::{Listener, bind_tcp, bind_unix};
+pub use secure::SecureListener;
 
 /// Who answers, and which versions of the API it speaks.
 #[derive(Debug, Clone)]
@@ -69,20 +71,31 @@ pub async fn serve(
     let service = tower::service_fn(move |request: Request| {
         answer(router.clone(), identity.clone(), request)
     });
-    // The same code twice, because the two listeners are different types:
-    // axum compiles a server for each.
     match listener {
-        Listener::Unix(it) => {
-            axum::serve(it, service.into_make_service())
-                .with_graceful_shutdown(stop)
-                .await
-        }
-        Listener::Tcp(it) => {
-            axum::serve(it, service.into_make_service())
-                .with_graceful_shutdown(stop)
-                .await
-        }
+        Listener::Unix(it) => serve_on(it, service, stop).await,
+        Listener::Tcp(it) => serve_on(it, service, stop).await,
+        Listener::Secure(it) => serve_on(it, service, stop).await,
     }
+}
+
+/// Compiled once for each type of listener.
+async fn serve_on<L, S, A>(
+    listener: L,
+    service: S,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()>
+where
+    L: axum::serve::Listener<Addr = A>,
+    S: Service<Request, Response = Response, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+    A: std::fmt::Debug,
+{
+    axum::serve(listener, service.into_make_service())
+        .with_graceful_shutdown(stop)
+        .await
 }
 
 /// One request: prepared, routed, and its answer given the usual headers.

@@ -4,8 +4,9 @@
 //! neither is an error that names it: a typo in `registry-mirors` that is
 //! silently ignored costs an afternoon.
 
+mod file;
+
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,9 +30,32 @@ pub struct Settings {
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub config_file: Option<PathBuf>,
-    /// Listen here: unix://PATH or tcp://127.0.0.1:PORT; may repeat
+    /// Say whether the settings are right, and end
+    #[arg(long)]
+    #[serde(skip)]
+    pub validate: bool,
+    /// Listen here: unix://PATH or tcp://HOST:PORT; may repeat. A port that
+    /// other machines reach needs --tlsverify
     #[arg(short = 'H', long = "host", value_name = "URL")]
     pub hosts: Vec<String>,
+    /// Speak TLS on TCP ports; false allows plain HTTP beyond loopback
+    #[arg(long, value_name = "BOOL", num_args = 0..=1,
+        default_missing_value = "true", require_equals = true)]
+    pub tls: Option<bool>,
+    /// Let in only clients whose certificate the CA has signed; false
+    /// allows any client beyond loopback
+    #[arg(long, value_name = "BOOL", num_args = 0..=1,
+        default_missing_value = "true", require_equals = true)]
+    pub tlsverify: Option<bool>,
+    /// CA of the clients [default: ca.pem in $DOCKER_CERT_PATH or ~/.docker]
+    #[arg(long, value_name = "FILE")]
+    pub tlscacert: Option<PathBuf>,
+    /// The daemon's certificate [default: cert.pem, likewise]
+    #[arg(long, value_name = "FILE")]
+    pub tlscert: Option<PathBuf>,
+    /// The daemon's key [default: key.pem, likewise]
+    #[arg(long, value_name = "FILE")]
+    pub tlskey: Option<PathBuf>,
     /// Keep all state here
     #[arg(long, value_name = "DIR")]
     pub data_root: Option<PathBuf>,
@@ -136,140 +160,6 @@ pub struct Ulimit {
 }
 
 impl Settings {
-    /// Flags and file together.
-    ///
-    /// # Errors
-    /// A sentence that names the file and the key. A key given in both
-    /// places is refused, as dockerd does: nobody could tell which counts.
-    pub fn load(
-        arguments: impl Iterator<Item = OsString>,
-    ) -> anyhow::Result<Settings> {
-        let flags = Settings::parse_from(arguments);
-        let named = flags.config_file.clone();
-        let path = named.clone().unwrap_or_else(|| CONFIG_FILE.into());
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) => {
-                let missing = error.kind() == std::io::ErrorKind::NotFound;
-                if missing && named.is_none() {
-                    return Ok(flags);
-                }
-                anyhow::bail!("cannot read {}: {error}", path.display());
-            }
-        };
-        flags.merge(&path, &text)
-    }
-
-    /// Adds what a file of settings says.
-    fn merge(self, path: &Path, text: &str) -> anyhow::Result<Settings> {
-        let shown = path.display();
-        let keys: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(text)
-                .map_err(|error| anyhow::anyhow!("{shown}: {error}"))?;
-        let both: Vec<_> = keys
-            .keys()
-            .filter(|key| self.is_set(key))
-            .map(String::as_str)
-            .collect();
-        if !both.is_empty() {
-            anyhow::bail!(
-                "{shown}: the following directives are specified both as a \
-                 flag and in the configuration file: {}",
-                both.join(", ")
-            );
-        }
-        let file: Settings = serde_json::from_str(text).map_err(|error| {
-            anyhow::anyhow!(
-                "{shown}: the following directives don't match any \
-                 configuration option: {error}"
-            )
-        })?;
-        Ok(self.or(file))
-    }
-
-    /// Whether a flag was given, by its key in the file.
-    fn is_set(&self, key: &str) -> bool {
-        match key {
-            "hosts" => !self.hosts.is_empty(),
-            "data-root" => self.data_root.is_some(),
-            "exec-root" => self.exec_root.is_some(),
-            "registry-mirrors" => !self.registry_mirrors.is_empty(),
-            "insecure-registries" => !self.insecure_registries.is_empty(),
-            "dns" => !self.dns.is_empty(),
-            "dns-search" => !self.dns_search.is_empty(),
-            "dns-opts" => !self.dns_opts.is_empty(),
-            "debug" => self.debug,
-            "log-level" => self.log_level.is_some(),
-            "log-driver" => self.log_driver.is_some(),
-            "log-opts" => !self.log_opts.is_empty(),
-            "labels" => !self.labels.is_empty(),
-            "default-ulimits" => !self.default_ulimits.is_empty(),
-            "default-shm-size" => self.default_shm_size.is_some(),
-            "init" => self.init,
-            "cgroup-parent" => self.cgroup_parent.is_some(),
-            "no-new-privileges" => self.no_new_privileges,
-            "max-concurrent-downloads" => {
-                self.max_concurrent_downloads.is_some()
-            }
-            "offline" => self.offline.is_some(),
-            "live-restore" => self.live_restore,
-            "pidfile" => self.pidfile.is_some(),
-            "bridge" => self.bridge.is_some(),
-            "icc" => self.icc.is_some(),
-            "ip" => self.ip.is_some(),
-            "bip" => self.bip.is_some(),
-            "mtu" => self.mtu.is_some(),
-            _ => false,
-        }
-    }
-
-    /// These settings, and `other`'s where nothing is said here.
-    fn or(self, other: Settings) -> Settings {
-        fn list<T>(one: Vec<T>, two: Vec<T>) -> Vec<T> {
-            if one.is_empty() { two } else { one }
-        }
-        Settings {
-            config_file: self.config_file,
-            hosts: list(self.hosts, other.hosts),
-            data_root: self.data_root.or(other.data_root),
-            exec_root: self.exec_root.or(other.exec_root),
-            registry_mirrors: list(
-                self.registry_mirrors,
-                other.registry_mirrors,
-            ),
-            insecure_registries: list(
-                self.insecure_registries,
-                other.insecure_registries,
-            ),
-            dns: list(self.dns, other.dns),
-            dns_search: list(self.dns_search, other.dns_search),
-            dns_opts: list(self.dns_opts, other.dns_opts),
-            debug: self.debug || other.debug,
-            log_level: self.log_level.or(other.log_level),
-            log_driver: self.log_driver.or(other.log_driver),
-            log_opts: list(self.log_opts, other.log_opts),
-            labels: list(self.labels, other.labels),
-            default_ulimits: list(self.default_ulimits, other.default_ulimits),
-            default_shm_size: self.default_shm_size.or(other.default_shm_size),
-            init: self.init || other.init,
-            cgroup_parent: self.cgroup_parent.or(other.cgroup_parent),
-            no_new_privileges: self.no_new_privileges
-                || other.no_new_privileges,
-            offline: self.offline.or(other.offline),
-            max_concurrent_downloads: self
-                .max_concurrent_downloads
-                .or(other.max_concurrent_downloads),
-            live_restore: self.live_restore || other.live_restore,
-            pidfile: self.pidfile.or(other.pidfile),
-            bridge: self.bridge.or(other.bridge),
-            icc: self.icc.or(other.icc),
-            ip: self.ip.or(other.ip),
-            bip: self.bip.or(other.bip),
-            mtu: self.mtu.or(other.mtu),
-            rootless: None,
-        }
-    }
-
     /// Writes down the usual places of the user that this process has now,
     /// as absolute paths: in namespaces of its own it will be root, and in
     /// another directory.
@@ -452,7 +342,7 @@ mod tests {
 
     fn merged(flags: &[&str], file: &str) -> anyhow::Result<Settings> {
         let flags = ["skiff daemon"].iter().chain(flags);
-        Settings::parse_from(flags).merge(Path::new("daemon.json"), file)
+        Settings::parse_from(flags).merge(file)
     }
 
     #[test]
@@ -466,19 +356,6 @@ mod tests {
         assert_eq!(settings.log_options()["max-size"], "10m");
         assert_eq!(settings.default_ulimits[0].soft, 32);
         assert_eq!(settings.dns, ["1.1.1.1"]);
-    }
-
-    #[test]
-    fn an_unknown_key_is_refused_by_name() {
-        let error = merged(&[], r#"{"registry-mirors": []}"#).unwrap_err();
-        assert!(error.to_string().contains("registry-mirors"), "{error}");
-    }
-
-    #[test]
-    fn a_key_that_is_also_a_flag_is_refused_by_name() {
-        let error =
-            merged(&["--dns", "1.1.1.1"], r#"{"dns": []}"#).unwrap_err();
-        assert!(error.to_string().ends_with("file: dns"), "{error}");
     }
 
     #[test]

@@ -4,17 +4,20 @@
 //! go into a ring that readers follow at their own pace; a reader that falls
 //! a whole ring behind is told so and dropped.
 
-use std::collections::{BTreeMap, VecDeque};
+mod history;
+
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
+use history::History;
+
 /// How far a reader may fall behind.
 const RING: usize = 4096;
-/// How many past events `since` can reach back; dockerd's number.
-const HISTORY: usize = 256;
 
 /// Names and values that describe what an event is about.
 pub type Attributes = BTreeMap<String, String>;
@@ -111,21 +114,29 @@ impl Event {
     }
 }
 
-/// The engine's ring of events.
-#[derive(Debug)]
-pub struct Events {
-    past: Mutex<VecDeque<Event>>,
-    live: broadcast::Sender<Event>,
-}
-
-impl Default for Events {
-    fn default() -> Self {
-        Events { past: Mutex::default(), live: broadcast::channel(RING).0 }
+impl Event {
+    /// When it happened.
+    pub fn at(&self) -> Timestamp {
+        let nanos = i128::from(self.time_nano);
+        Timestamp::from_nanosecond(nanos).unwrap_or(Timestamp::MIN)
     }
 }
 
+/// The engine's events: those that were, and a ring of those to come.
+#[derive(Debug)]
+pub struct Events {
+    past: Mutex<History>,
+    live: broadcast::Sender<Event>,
+}
+
 impl Events {
-    /// Tells everyone. Never blocks.
+    /// Takes up the history in that file, which need not exist.
+    pub fn open(file: &Path) -> Events {
+        let past = Mutex::new(History::open(file));
+        Events { past, live: broadcast::channel(RING).0 }
+    }
+
+    /// Tells everyone. Waits for nobody.
     pub fn emit(
         &self,
         kind: Kind,
@@ -133,21 +144,25 @@ impl Events {
         id: &str,
         attributes: Attributes,
     ) {
-        let event = Event::new(kind, action, id, attributes);
         let mut past = self.past();
-        if past.len() == HISTORY {
-            past.pop_front();
-        }
-        past.push_back(event.clone());
-        // Under the lock, so that a subscriber sees each event exactly once,
-        // either as past or as live. That nobody listens is no error.
+        // Made under the lock, so that the history is in the order of time,
+        // and told under it, so that a subscriber sees each event exactly
+        // once, either as past or as live.
+        let event = Event::new(kind, action, id, attributes);
+        past.push(event.clone());
+        // That nobody listens is no error.
         let _ = self.live.send(event);
     }
 
-    /// What is remembered, and what is to come.
-    pub fn subscribe(&self) -> (Vec<Event>, broadcast::Receiver<Event>) {
+    /// What is remembered since that moment (nothing, without one), and what
+    /// is to come.
+    pub fn subscribe(
+        &self,
+        since: Option<Timestamp>,
+    ) -> (Vec<Event>, broadcast::Receiver<Event>) {
         let past = self.past();
-        (past.iter().cloned().collect(), self.live.subscribe())
+        let remembered = since.map(|since| past.since(since));
+        (remembered.unwrap_or_default(), self.live.subscribe())
     }
 
     /// How many listen; `/info` says so.
@@ -155,7 +170,7 @@ impl Events {
         self.live.receiver_count()
     }
 
-    fn past(&self) -> MutexGuard<'_, VecDeque<Event>> {
+    fn past(&self) -> MutexGuard<'_, History> {
         self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -171,9 +186,10 @@ mod tests {
 
     #[test]
     fn a_subscriber_gets_the_past_and_the_future_once_each() {
-        let events = Events::default();
+        let dir = tempfile::tempdir().unwrap();
+        let events = Events::open(&dir.path().join("events"));
         events.emit(Kind::Volume, "create", "a", Attributes::new());
-        let (past, mut live) = events.subscribe();
+        let (past, mut live) = events.subscribe(Some(Timestamp::MIN));
         events.emit(Kind::Volume, "destroy", "a", Attributes::new());
         assert_eq!(past.len(), 1);
         assert_eq!(live.try_recv().unwrap().action, "destroy");
@@ -182,8 +198,9 @@ mod tests {
 
     #[test]
     fn a_reader_that_sleeps_holds_up_nobody_and_is_told() {
-        let events = Events::default();
-        let (_, mut live) = events.subscribe();
+        let dir = tempfile::tempdir().unwrap();
+        let events = Events::open(&dir.path().join("events"));
+        let (_, mut live) = events.subscribe(None);
         for _ in 0..RING + 1 {
             events.emit(Kind::Daemon, "reload", "x", Attributes::new());
         }
