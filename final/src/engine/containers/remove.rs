@@ -45,8 +45,8 @@ impl Engine {
         })
     }
 
-    /// Takes the name `alias` for another container away from this one. What
-    /// is in `/etc/hosts` of one that runs stays until its next start.
+    /// Takes the name `alias` for another container away from this one, and
+    /// with it the way to that container where there is no other.
     ///
     /// # Errors
     /// [`Error::NotFound`] for a container or a link that is none.
@@ -65,7 +65,8 @@ impl Engine {
             if let Some(links) = links {
                 links.retain(|link| !is_it(link));
             }
-        })
+        })?;
+        Ok(self.networks.unlink(&container.id, alias)?)
     }
 
     pub(super) fn remove_container(
