@@ -314,6 +314,7 @@ mod tests {
 
     #[test]
     fn every_abuse_does_harm_before_its_chapter_and_none_after() {
+        let _building = crate::tests::building();
         run(&crate::workspace_root(), None).unwrap();
     }
 

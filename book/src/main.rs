@@ -121,7 +121,17 @@ fn workspace_root() -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Mutex, MutexGuard};
+
     use super::*;
+
+    /// Held by a test that has Cargo build something. Cargo takes a library
+    /// away before it builds it anew, and a checker that calls rustc at that
+    /// moment does not find it.
+    pub(crate) fn building() -> MutexGuard<'static, ()> {
+        static BUILDING: Mutex<()> = Mutex::new(());
+        BUILDING.lock().unwrap_or_else(|it| it.into_inner())
+    }
 
     #[test]
     fn the_book_builds_and_every_page_is_sound() {

@@ -24,12 +24,18 @@ export PATH="$PWD/target/debug:$PATH" CARGO_NET_OFFLINE=true
 export CARGO_TERM_COLOR=never CARGO_TERM_QUIET=true
 "#;
 
-/// Run after a chapter's own commands: containers and volumes go, images
-/// stay.
+/// Run after a chapter's own commands: only the images that were there before
+/// stay, or a second run would find the first one's build cache.
 const AFTER: &str = r#"
 if [ -S /run/skiff.sock ]; then
-  skiff rm -f -v $(skiff ps -aq) >/dev/null 2>&1
-  skiff volume prune -af >/dev/null
+  {
+    skiff rm -f -v $(skiff ps -aq)
+    skiff volume prune -af
+    skiff rmi -f $(skiff images --format '{{.Repository}}:{{.Tag}}' |
+      grep -vE '^(busybox|debian|nginx|<none>):')
+    skiff image prune -f
+    skiff builder prune -af
+  } >/dev/null 2>&1
 fi
 true
 "#;
@@ -199,6 +205,7 @@ mod tests {
 
     #[test]
     fn every_console_block_prints_on_this_machine_what_the_text_shows() {
+        let _building = crate::tests::building();
         run_all(&crate::workspace_root(), None, false).unwrap();
     }
 }

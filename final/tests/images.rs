@@ -388,8 +388,8 @@ async fn a_prune_takes_what_has_no_name_and_says_what_that_frees() {
     assert_eq!(all.len(), 2);
     let filters = HashMap::from([("until", vec!["24h"])]);
     let part = PruneBuildOptionsBuilder::default().filters(&filters).build();
-    let error = docker.prune_build(Some(part)).await.unwrap_err();
-    assert!(error.to_string().contains("invalid filter 'until'"), "{error}");
+    let pruned = docker.prune_build(Some(part)).await.unwrap();
+    assert_eq!(pruned.caches_deleted, Some(vec![]));
     let none = None::<PruneBuildOptions>;
     let pruned = docker.prune_build(none).await.unwrap();
     assert!(!pruned.caches_deleted.unwrap().is_empty());

@@ -184,6 +184,7 @@ mod tests {
 
     #[test]
     fn the_container_in_the_pictures_is_like_one_that_runs_now() {
+        let _building = crate::tests::building();
         check(&crate::workspace_root(), false).unwrap();
     }
 }

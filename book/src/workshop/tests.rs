@@ -108,6 +108,7 @@ fn cases<'a>(exercises: &'a [Exercise]) -> Vec<Case<'a>> {
 
 #[test]
 fn every_starter_fails_every_solution_passes_and_every_mistake_is_named() {
+    let _building = crate::tests::building();
     let root = crate::workspace_root();
     let only = std::env::var("EXERCISES").unwrap_or_default();
     let mut exercises = exercise::all(&root).unwrap();

@@ -405,8 +405,8 @@ fn no_such_name(error: &HttpError) -> bool {
 /// Says which of the usual causes it is, and the way out of each.
 fn unreachable(host: &str, error: &HttpError) -> RegistryError {
     let problem = match error {
-        e if no_such_name(e) => "its name does not resolve; is there a \
-             network, and a name server in /etc/resolv.conf?"
+        e if no_such_name(e) => "its name does not resolve (no network, or \
+             no name server in /etc/resolv.conf)"
             .to_owned(),
         HttpError::Io(e) if e.kind() == ErrorKind::ConnectionRefused => {
             "connection refused: nothing listens there".to_owned()
