@@ -15,12 +15,14 @@ use crate::engine::{Engine, Error};
 use crate::shim::{Client, Exit};
 
 impl Engine {
-    /// Waits in the background for the end of a container's process.
+    /// Waits in the background for the end of a container's process, of
+    /// which `oom_kills` others have been killed for memory and told of.
     pub(super) fn follow(
         self: &Arc<Self>,
         container: &Arc<Container>,
         client: Client,
         since: Instant,
+        oom_kills: u64,
     ) {
         let (engine, ended) = (self.clone(), container.clone());
         let spawned = std::thread::Builder::new()
@@ -28,7 +30,7 @@ impl Engine {
             .stack_size(256 << 10)
             .spawn(move || {
                 let exit = engine
-                    .wait_and_tell_oom(&ended, &client)
+                    .wait_and_tell_oom(&ended, &client, oom_kills)
                     .unwrap_or_else(|error| vanished(&error));
                 engine.ended(&ended, exit, since.elapsed());
             });

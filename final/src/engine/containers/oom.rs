@@ -13,7 +13,7 @@ use crate::shim::{self, Client, Exit};
 
 impl Engine {
     /// Waits for the end of a container's process, and tells meanwhile of
-    /// others that the OOM killer takes.
+    /// others that the OOM killer takes, `known` of which have been told.
     ///
     /// # Errors
     /// As [`Client::wait`].
@@ -21,12 +21,17 @@ impl Engine {
         &self,
         container: &Container,
         client: &Client,
+        known: u64,
     ) -> Result<Exit, shim::Error> {
         let Some((cgroup, watch)) = watched(container) else {
             return self.tell_last_oom(container, client.wait(), false);
         };
-        let before = cgroup.oom_kills().unwrap_or(0);
-        let mut known = before;
+        let before = known;
+        // The process has run for a moment before anybody watched.
+        let mut known = cgroup.oom_kills().unwrap_or(before);
+        if known > before {
+            self.tell(container, "oom", Attributes::new());
+        }
         let exit = client.wait_beside(watch.as_fd(), || {
             let more = watch.clear().is_ok();
             if let Some(kills) = more_kills(&cgroup, known) {
@@ -65,6 +70,12 @@ fn more_kills(cgroup: &Cgroup, known: u64) -> Option<u64> {
         }
     }
     None
+}
+
+/// How many processes of a container the OOM killer took so far.
+pub(super) fn kills(container: &Container) -> u64 {
+    let cgroup = stop::cgroup(container).ok().flatten();
+    cgroup.and_then(|it| it.oom_kills().ok()).unwrap_or(0)
 }
 
 /// Without a memory controller there is nothing to watch.

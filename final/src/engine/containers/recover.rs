@@ -12,7 +12,7 @@ use cli_api::state::read_json;
 
 use super::record::{Record, config_file};
 use super::state::{Status, Step};
-use super::{Container, list, restart, stop};
+use super::{Container, list, oom, restart, stop};
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
 use crate::engine::events::Attributes;
@@ -92,7 +92,8 @@ impl Engine {
                 let since = Instant::now().checked_sub(ran);
                 let client = Client::new(&container.dir);
                 let since = since.unwrap_or_else(Instant::now);
-                self.follow(container, client, since);
+                let told = oom::kills(container);
+                self.follow(container, client, since, told);
                 self.watch_health(container);
             }
             Ok(Some(exit)) => self.ended_meanwhile(container, exit, ran),

@@ -77,7 +77,7 @@ impl Engine {
         container.connect_attachers(&launched.client);
         self.tell_networks(container, "connect");
         self.tell(container, "start", Attributes::new());
-        self.follow(container, launched.client, Instant::now());
+        self.follow(container, launched.client, Instant::now(), 0);
         self.watch_health(container);
         Ok(())
     }
