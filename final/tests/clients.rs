@@ -16,6 +16,9 @@ set -e
 exec 2>&1
 export PATH="$PWD/target/debug:$PATH" DOCKER_HOST=unix:///run/docker.sock
 export NODE_PATH="$PWD/target/clients/node/node_modules"
+# Testcontainers keeps a lock in the temporary directory, and waits for ever
+# for one that a killed run has left.
+export TMPDIR=$HOME
 # Its helper that tidies up is an image from a registry.
 export TESTCONTAINERS_RYUK_DISABLED=true
 skiff daemon -H $DOCKER_HOST >/run/daemon.log & daemon=$!
