@@ -16,8 +16,8 @@ set -e
 exec 2>&1
 export PATH="$PWD/target/debug:$PATH" DOCKER_HOST=unix:///run/docker.sock
 export NODE_PATH="$PWD/target/clients/node/node_modules"
-# Testcontainers keeps a lock in the temporary directory, and waits for ever
-# for one that a killed run has left.
+# Testcontainers keeps a lock in the temporary directory, which a killed run
+# leaves there.
 export TMPDIR=$HOME
 # Its helper that tidies up is an image from a registry.
 export TESTCONTAINERS_RYUK_DISABLED=true
