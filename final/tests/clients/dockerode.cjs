@@ -71,11 +71,14 @@ test('run', async () => {
     await container.remove();
 });
 
+// Without `AutoRemove`: the SDK asks for the end only once the start has been
+// answered, and by then the container may be gone, in Docker as well.
 test('run with stdout and stderr apart', async () => {
     const [out, err] = [new PassThrough(), new PassThrough()];
-    const [ended] = await docker.run(
+    const [ended, container] = await docker.run(
         'busybox', ['sh', '-c', 'echo out; echo err >&2'], [out, err],
-        { Tty: false, HostConfig: { AutoRemove: true } });
+        { Tty: false });
+    made.push(container);
     assert.equal(ended.StatusCode, 0);
     assert.equal(await text(out.end()), 'out\n');
     assert.equal(await text(err.end()), 'err\n');

@@ -13,11 +13,15 @@ const SERVER = ['sh', '-c',
 const busybox = command =>
     new GenericContainer('busybox').withCommand(command);
 
-// The first of what was printed.
+// The first of what was printed. Testcontainers unrefs the connection of its
+// logs, so that reading them keeps no program alive: with nothing else to wait
+// for, Node ends before the first line is there. The timer is that something.
 async function logsOf(container) {
+    const alive = setInterval(() => {}, 1000);
     const stream = await container.logs();
     const piece = await new Promise(resolve => stream.once('data', resolve));
     stream.destroy();
+    clearInterval(alive);
     return piece.toString();
 }
 
