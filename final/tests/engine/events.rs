@@ -9,7 +9,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use super::daemon::{Daemon, sh};
 
 /// The actions of a container from the beginning until now.
-async fn history(daemon: &Daemon, container: &str) -> Vec<String> {
+pub(crate) async fn history(daemon: &Daemon, container: &str) -> Vec<String> {
     let filters = [("container".to_owned(), vec![container.to_owned()])];
     let now = jiff::Timestamp::now().as_second() + 1;
     let options = EventsOptionsBuilder::default()

@@ -7,6 +7,7 @@ use bollard::models::{
 };
 
 use super::daemon::{Daemon, sh};
+use super::events::history;
 
 fn with_policy(
     line: &str,
@@ -128,5 +129,29 @@ async fn health_follows_the_probe() {
         bollard::exec::StartExecOptions { detach: true, ..Default::default() };
     daemon.docker.start_exec(&exec.id, Some(detach)).await.unwrap();
     daemon.until("healthy", async |it| health(it).await == "healthy").await;
+    daemon.remove("aa").await;
+}
+
+/// The news of a probe's end reach two threads; neither may take the exit code
+/// away from the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_probe_of_a_healthy_container_is_lost() {
+    let test = "no_probe_of_a_healthy_container_is_lost";
+    let Some(daemon) = Daemon::start(test).await else { return };
+    let mut body = sh("sleep 100");
+    body.healthcheck = Some(HealthConfig {
+        test: Some(["CMD", "true"].map(str::to_owned).to_vec()),
+        interval: Some(1_000_000),
+        retries: Some(1),
+        ..HealthConfig::default()
+    });
+    daemon.run("aa", body).await;
+    let probes = async |daemon: &Daemon| {
+        let all = history(daemon, "aa").await;
+        let lost = all.iter().filter(|it| *it == "health_status: unhealthy");
+        assert_eq!(lost.count(), 0, "{all:#?}");
+        all.iter().filter(|it| *it == "exec_die").count()
+    };
+    daemon.until("200 probes", async |it| probes(it).await >= 200).await;
     daemon.remove("aa").await;
 }

@@ -96,6 +96,12 @@ impl Exec {
         })
     }
 
+    /// The exit code, from the end of the streams on.
+    pub(super) fn exit_code(&self) -> Option<i32> {
+        self.notice_end();
+        lock(&self.state).exit_code
+    }
+
     fn is_over(&self) -> bool {
         let state = lock(&self.state);
         state.started && !state.running
@@ -103,7 +109,8 @@ impl Exec {
 
     /// A client asks for the exit code when it has seen the end of the
     /// streams, which may be before our own thread has been told. The shim
-    /// writes the code down before it ends them.
+    /// writes the code down before it ends them, and our thread takes what is
+    /// written away only once it has told it.
     fn notice_end(&self) {
         if !self.is_over()
             && let Ok(Some(exit)) = shim::Exit::load(&self.dir)

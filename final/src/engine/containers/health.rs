@@ -136,18 +136,19 @@ impl Engine {
         else {
             return Ok((-1, String::new()));
         };
-        let client = exec.client();
         let deadline = Instant::now() + plan.timeout;
         let mut reader = Collect::default();
         let finished = reader.read(stream, deadline);
         if !finished {
-            let _ = client.kill(nix::libc::SIGKILL);
+            let _ = exec.client().kill(nix::libc::SIGKILL);
             let limit = plan.timeout.as_secs_f64();
             let text = format!("Health check exceeded timeout ({limit}s)");
             return Ok((-1, text));
         }
-        let exit = client.wait().map_err(Error::internal)?;
-        Ok((exit.code, reader.text()))
+        let code = exec.exit_code().ok_or_else(|| {
+            Error::internal("the probe's shim has ended without a word")
+        })?;
+        Ok((code, reader.text()))
     }
 
     /// What a probe means for the container.

@@ -22,8 +22,9 @@ pub struct Stop {
     pub timeout: Option<i64>,
 }
 
-/// How long the news of an end may be on their way from the shim.
-const LAST_BREATH: Duration = Duration::from_secs(1);
+/// How long the news of an end may be on their way from the shim. It takes the
+/// cgroup away first, so for that long there may be none to freeze or thaw.
+const LAST_BREATH: Duration = Duration::from_secs(5);
 
 impl Engine {
     /// Asks the process to end, and ends it if it does not.
@@ -198,8 +199,6 @@ impl Engine {
         let frozen = must_cgroup(&container)
             .and_then(|group| group.freeze().map_err(Error::internal));
         if let Err(error) = frozen {
-            // Its last process may have ended meanwhile, and the group with
-            // it; then that is the reason.
             self.wait_for_end(&container, Some(LAST_BREATH));
             let status = container.status();
             super::state::next(&container.id, status, Step::Pause)?;
@@ -223,9 +222,18 @@ impl Engine {
         Ok(())
     }
 
+    /// Lets its processes go on, if some are left: a group whose last process
+    /// has just ended can still be frozen, and then there is none to thaw.
     fn thaw(&self, container: &Container) -> Result<()> {
-        must_cgroup(container)?.thaw().map_err(Error::internal)?;
-        container.advance(Step::Unpause, |_| ())?;
+        let thawed = must_cgroup(container)
+            .and_then(|group| group.thaw().map_err(Error::internal))
+            .and_then(|()| container.advance(Step::Unpause, |_| ()));
+        if let Err(error) = thawed {
+            return match self.wait_for_end(container, Some(LAST_BREATH)) {
+                true => Ok(()),
+                false => Err(error),
+            };
+        }
         self.tell(container, "unpause", Attributes::new());
         Ok(())
     }
