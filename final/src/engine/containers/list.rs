@@ -279,17 +279,28 @@ fn port_list(record: &Record) -> Vec<Port> {
     list
 }
 
+/// The command as one line. Only arguments with spaces stand in quotes, which
+/// is for people to read and for no shell.
+fn command_line(record: &Record) -> String {
+    let mut line = record.path.clone();
+    for word in &record.args {
+        line += &match word.contains(' ') {
+            true => format!(" '{word}'"),
+            false => format!(" {word}"),
+        };
+    }
+    line
+}
+
 /// The line for one container.
 fn summary(record: &Record) -> Summary {
-    let words = std::iter::once(&record.path).chain(&record.args);
-    let command: Vec<_> = words.map(String::as_str).collect();
     let networks = inspect::networks(record);
     Summary {
         id: record.id.clone(),
         names: vec![record.name.clone()],
         image: image_name(record),
         image_id: record.image.clone(),
-        command: command.join(" "),
+        command: command_line(record),
         created: time(&record.created).map_or(0, Timestamp::as_second),
         ports: port_list(record),
         size_rw: None,
