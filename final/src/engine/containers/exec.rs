@@ -245,7 +245,8 @@ impl Engine {
         let record = container.record();
         let config = &exec.config;
         let mut process = Process::new(config.cmd.iter().cloned());
-        process.env = spec::environment(&record);
+        let links = self.link_variables(&record)?;
+        process.env = spec::environment(&record, &links);
         if config.tty {
             spec::override_env(&mut process.env, &["TERM=xterm".to_owned()]);
         }

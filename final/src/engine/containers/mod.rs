@@ -23,6 +23,7 @@ pub mod health;
 pub mod host_config;
 pub mod inspect;
 mod limits;
+mod link_env;
 pub mod list;
 pub mod logs;
 mod mounts;

@@ -142,7 +142,7 @@ fn namespace(engine: &Engine, kind: &str, mode: &str) -> Result<Namespace> {
 fn process(engine: &Engine, record: &Record) -> Result<Process> {
     let (config, host) = (&record.config, &record.host_config);
     let mut process = Process::new(config.argv());
-    process.env = environment(record);
+    process.env = environment(record, &engine.link_variables(record)?);
     process.cwd = cwd(&config.working_dir);
     process.user = User {
         name: config.user.clone(),
@@ -180,14 +180,16 @@ pub(super) fn cwd(dir: &str) -> PathBuf {
     PathBuf::from(if dir.is_empty() { "/" } else { dir })
 }
 
-/// Docker's own variables, then the container's; a later one wins.
-pub(super) fn environment(record: &Record) -> Vec<String> {
+/// Docker's own variables, then those of the links, then the container's; a
+/// later one wins.
+pub(super) fn environment(record: &Record, links: &[String]) -> Vec<String> {
     let config = &record.config;
     let mut env = vec![PATH.to_owned()];
     env.push(format!("HOSTNAME={}", config.hostname));
     if config.tty {
         env.push("TERM=xterm".to_owned());
     }
+    override_env(&mut env, links);
     override_env(&mut env, config.env.as_deref().unwrap_or_default());
     env
 }
