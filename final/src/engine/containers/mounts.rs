@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use namespaces::{Mount, Source};
 use rustix::mount::{MountFlags, UnmountFlags};
-use volumes::{MountSpec, add_anonymous, parse_volume_flag, tmpfs_mount};
+use volumes::{
+    MountKind, MountSpec, add_anonymous, parse_volume_flag, tmpfs_mount,
+};
 
 use super::config::Config;
 use super::host_config::HostConfig;
@@ -26,6 +28,7 @@ pub(super) fn wanted(
     for bind in host.binds.iter().flatten() {
         specs.push(parse_volume_flag(bind).map_err(Error::Invalid)?);
     }
+    made_by(&host.volume_driver, &mut specs);
     specs.extend(host.mounts.iter().cloned());
     for from in host.volumes_from.iter().flatten() {
         for spec in inherited(engine, from)? {
@@ -37,7 +40,9 @@ pub(super) fn wanted(
     let places = config.volumes.iter().flatten().map(|(path, _)| path);
     // A tmpfs at the place of the image's volume replaces it.
     let places = places.filter(|path| !host.tmpfs.contains_key(*path));
+    let named = specs.len();
     add_anonymous(&mut specs, places.map(String::as_str));
+    made_by(&host.volume_driver, &mut specs[named..]);
     for (target, options) in &host.tmpfs {
         tmpfs_mount(target, options).map_err(Error::Invalid)?;
         if specs.iter().any(|spec| spec.target == *target) {
@@ -47,6 +52,19 @@ pub(super) fn wanted(
         }
     }
     Ok(specs)
+}
+
+/// `--volume-driver`: who makes the volumes that `-v` and the image want. It
+/// need not exist as long as there is none to make.
+fn made_by(driver: &str, specs: &mut [MountSpec]) {
+    if driver.is_empty() {
+        return;
+    }
+    for spec in specs.iter_mut().filter(|it| it.kind == MountKind::Volume) {
+        let options = spec.volume_options.get_or_insert_default();
+        let config = options.driver_config.get_or_insert_default();
+        driver.clone_into(&mut config.name);
+    }
 }
 
 /// `--volumes-from NAME[:ro|rw]`: the other container's mounts.

@@ -123,7 +123,6 @@ fn elsewhere(host: &HostConfig) -> Result<()> {
         ));
     }
     only("Isolation", &host.isolation, &["default"])?;
-    only("VolumeDriver", &host.volume_driver, &["local"])?;
     only("Cgroup", &host.cgroup, &[])?;
     let resources = &host.resources;
     let windows = [
