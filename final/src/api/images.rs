@@ -186,8 +186,15 @@ async fn create(
 
 async fn load(State(engine): Shared, body: Body) -> Result<Response, ApiError> {
     let tar = streams::upload(body);
-    streams::lines(engine, move |engine, progress| engine.load(tar, progress))
-        .await
+    streams::lines(engine, move |engine, progress| {
+        // Whatever is wrong with the archive is told as the last line, and
+        // the status is 200, as in Docker: clients look for it there.
+        if let Err(error) = engine.load(tar, progress) {
+            progress.error(&error.to_string(), None);
+        }
+        Ok(())
+    })
+    .await
 }
 
 async fn save(

@@ -10,6 +10,7 @@ use layers::diff::ChangeKind;
 use layers::store::NewImage;
 use layers::{History, ImageConfig, ImageId, Layer, Lease, Platform};
 use serde::Serialize;
+use serde_json::json;
 
 use super::Engine;
 use super::containers::Container;
@@ -226,6 +227,9 @@ impl Engine {
         let text = |text: &String| Some(text.clone()).filter(|t| !t.is_empty());
         image.rootfs.diff_ids.push(layer.diff_id.clone());
         image.config = config;
+        // Of which container it is, for clients of before API 1.45.
+        image.extra.insert("container".to_owned(), json!(record.id));
+        image.extra.insert("container_config".to_owned(), json!(record.config));
         image.created = Some(now.clone());
         image.author = text(&request.author).or(image.author);
         image.history.push(History {

@@ -165,8 +165,10 @@ fn add_old_fields(view: &mut Value, image: &Image, version: ApiVersion) {
         view["VirtualSize"] = json!(image.record.size);
     }
     if version < ApiVersion(1, 45) {
-        view["Container"] = json!("");
-        view["ContainerConfig"] = json!(Config::default());
+        let of = |key: &str| image.config.extra.get(key).cloned();
+        view["Container"] = of("container").unwrap_or_else(|| json!(""));
+        view["ContainerConfig"] =
+            of("container_config").unwrap_or_else(|| json!(Config::default()));
     }
 }
 
