@@ -22,6 +22,8 @@ mod lifecycle;
 mod reload;
 #[path = "engine/restart.rs"]
 mod restart;
+#[path = "engine/session.rs"]
+mod session;
 #[path = "engine/streams.rs"]
 mod streams;
 #[path = "engine/tls.rs"]
