@@ -451,3 +451,34 @@ fn a_pull_from_a_server_that_says_nothing_is_cancelled_within_a_second() {
         assert_eq!(files(dir.path()), before);
     }
 }
+
+/// A socket with as many connections as it takes: for another one there is no
+/// answer at all, as behind a firewall that drops what it does not like.
+fn full() -> (std::net::TcpListener, Vec<std::net::TcpStream>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let wait = Duration::from_millis(200);
+    let connect = || std::net::TcpStream::connect_timeout(&address, wait);
+    let queued = std::iter::from_fn(|| connect().ok()).collect();
+    (listener, queued)
+}
+
+#[test]
+fn a_pull_from_a_server_that_never_accepts_is_cancelled_within_a_second() {
+    let (listener, _queued) = full();
+    let name = format!("{}/a/b:1", listener.local_addr().unwrap());
+    let (_dir, store) = store();
+    let options = options();
+    let cancel = options.cancel.clone();
+    let thread = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        cancel.cancel();
+        Instant::now()
+    });
+    let reference = name.parse().unwrap();
+    let result = pull(&store, &reference, &options, &|_| {});
+    assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
+    let waited = thread.join().unwrap().elapsed();
+    assert!(waited < Duration::from_secs(1), "{waited:?}");
+}

@@ -1,12 +1,16 @@
 //! A wish to stop, shared by who has it and who works.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ureq::Agent;
 
 use crate::error::{Error, Result};
+
+/// How often the wish is looked at while nothing happens.
+const LOOK_UP: Duration = Duration::from_millis(50);
 
 /// The way to stop a pull or push from another thread. What was cancelled
 /// leaves nothing behind.
@@ -56,6 +60,29 @@ impl Cancel {
         result.map_err(|error| self.check().err().unwrap_or(error))
     }
 
+    /// What `ask` brings, but not waited for past a cancellation. It has a
+    /// thread of its own, because neither connect(2) nor a name server that
+    /// keeps silent can be woken; left alone, it ends by its timeouts.
+    pub(super) fn unless_asked<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        let (send, answer) = channel();
+        // Whoever has gone away needs no answer.
+        std::thread::spawn(move || drop(send.send(ask())));
+        loop {
+            self.check()?;
+            match answer.recv_timeout(LOOK_UP) {
+                Err(RecvTimeoutError::Timeout) => {}
+                // A panic there, of which there was a message.
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::Cancelled);
+                }
+                Ok(answer) => return Ok(answer),
+            }
+        }
+    }
+
     /// Sleeps, but not past a cancellation.
     pub(super) fn sleep(&self, time: Duration) -> Result<()> {
         let end = Instant::now() + time;
@@ -65,7 +92,7 @@ impl Cancel {
             if left.is_zero() {
                 return Ok(());
             }
-            std::thread::sleep(left.min(Duration::from_millis(50)));
+            std::thread::sleep(left.min(LOOK_UP));
         }
     }
 

@@ -20,7 +20,7 @@ use super::challenge::Challenge;
 use super::credentials;
 use super::error::{RegistryError, detail};
 use super::hosts::{Endpoint, Scheme};
-use super::token::Pass;
+use super::token::{Asker, Pass};
 use super::{Cancel, PullOptions};
 use crate::error::Result;
 use crate::reference::Reference;
@@ -77,7 +77,7 @@ impl Client {
         };
         let agent = endpoint.agent(&options.config)?;
         options.cancel.ends(&agent);
-        let scheme = choose_scheme(&agent, &endpoint)?;
+        let scheme = choose_scheme(&agent, &endpoint, &options.cancel)?;
         let host = &endpoint.host;
         let (prefix, path) = (&endpoint.prefix, reference.path());
         let scope = format!("repository:{path}:{actions}");
@@ -177,7 +177,8 @@ impl Client {
         let mut texts = headers.iter().filter_map(|h| h.to_str().ok());
         let challenge = texts.find_map(Challenge::parse);
         let host = &self.endpoint.host;
-        self.pass.renew(&self.agent, host, challenge, sent.as_deref())?;
+        let asker = Asker { agent: &self.agent, cancel: &self.cancel, host };
+        self.pass.renew(asker, challenge, sent.as_deref())?;
         let now = self.pass.header();
         self.once(ask, body, now.as_deref())
     }
@@ -193,7 +194,7 @@ impl Client {
     ) -> Result<Result<Response<Body>, HttpError>> {
         let mut url = self.url(ask.path);
         for _ in 0..REDIRECTS_MAX {
-            let answer = match self.hop(ask, &url, body()?, pass) {
+            let answer = match self.hop(ask, &url, body()?, pass)? {
                 Ok(answer) if redirects(ask.method, &answer) => answer,
                 other => return Ok(other),
             };
@@ -205,14 +206,15 @@ impl Client {
         Ok(Err(HttpError::TooManyRedirects))
     }
 
-    /// One request to one server. `pass` goes along only if it is ours.
+    /// One request to one server. `pass` goes along only if it is ours. The
+    /// outer error is the cancellation.
     fn hop(
         &self,
         ask: Ask<'_>,
         url: &str,
         body: Payload<'_>,
         pass: Option<&str>,
-    ) -> Result<Response<Body>, HttpError> {
+    ) -> Result<Result<Response<Body>, HttpError>> {
         let mut request = Request::builder().method(ask.method).uri(url);
         for (name, value) in ask.headers {
             request = request.header(*name, *value);
@@ -220,13 +222,19 @@ impl Client {
         if let (Some(pass), true) = (pass, url.starts_with(self.server())) {
             request = request.header(header::AUTHORIZATION, pass);
         }
+        let agent = self.agent.clone();
         match (ask.method, body) {
-            ("GET" | "HEAD", _) => self.agent.run(request.body(())?),
-            (_, Payload::Bytes(bytes)) => self.agent.run(request.body(bytes)?),
+            ("GET" | "HEAD", _) => self.cancel.unless_asked(move || {
+                agent.run(request.body(()).map_err(HttpError::from)?)
+            }),
+            (_, Payload::Bytes(bytes)) => self.cancel.unless_asked(move || {
+                agent.run(request.body(bytes).map_err(HttpError::from)?)
+            }),
             (_, Payload::Stream(mut reader, length)) => {
                 let request = request.header(header::CONTENT_LENGTH, length);
                 let body = SendBody::from_reader(&mut reader);
-                self.agent.run(request.body(body)?)
+                let request = request.body(body).map_err(HttpError::from);
+                Ok(request.and_then(|request| agent.run(request)))
             }
         }
     }
@@ -336,17 +344,19 @@ pub(super) type MakePayload<'a, 'b> =
 fn choose_scheme(
     agent: &Agent,
     endpoint: &Endpoint,
-) -> Result<&'static str, RegistryError> {
+    cancel: &Cancel,
+) -> Result<&'static str> {
     match endpoint.scheme {
         Scheme::Https => return Ok("https"),
         Scheme::Http => return Ok("http"),
         Scheme::Insecure => {}
     }
     let Endpoint { host, prefix, .. } = endpoint;
-    match agent.get(format!("http://{host}{prefix}/v2/")).call() {
+    let request = agent.get(format!("http://{host}{prefix}/v2/"));
+    match cancel.unless_asked(move || request.call())? {
         Ok(answer) if answer.status() == 400 => Ok("https"),
         Ok(_) => Ok("http"),
-        Err(e) if nobody_there(&e) => Err(unreachable(host, &e)),
+        Err(e) if nobody_there(&e) => Err(unreachable(host, &e).into()),
         Err(_) => Ok("https"),
     }
 }

@@ -21,6 +21,7 @@ use serde::Deserialize;
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
+use super::cancel::Cancel;
 use super::challenge::Challenge;
 use super::credentials::Auth;
 use super::error::{RegistryError, detail};
@@ -41,6 +42,15 @@ pub(super) struct Pass {
     /// Held while a new one is fetched: of four threads that meet a 401
     /// together, one asks and three get its token.
     current: Mutex<Option<Header>>,
+}
+
+/// Who asks for a token, and for which registry.
+#[derive(Clone, Copy)]
+pub(super) struct Asker<'a> {
+    pub(super) agent: &'a Agent,
+    /// The token server may be another host, which may keep silent too.
+    pub(super) cancel: &'a Cancel,
+    pub(super) host: &'a str,
 }
 
 /// An `Authorization` header.
@@ -109,8 +119,7 @@ impl Pass {
     /// thread has got a newer one meanwhile, that is taken.
     pub(super) fn renew(
         &self,
-        agent: &Agent,
-        host: &str,
+        asker: Asker<'_>,
         challenge: Option<Challenge>,
         sent: Option<&str>,
     ) -> Result<(), RegistryError> {
@@ -120,7 +129,7 @@ impl Pass {
             return Ok(());
         }
         let refuse = |detail: &str| RegistryError::Unauthorized {
-            host: host.to_owned(),
+            host: asker.host.to_owned(),
             detail: detail.to_owned(),
         };
         let header = match challenge {
@@ -140,7 +149,7 @@ impl Pass {
             Some(Challenge::Bearer { realm, service, scope }) => {
                 let scope = scope.unwrap_or_else(|| self.scope.clone());
                 let service = service.unwrap_or_default();
-                self.fetch(agent, host, &realm, &service, &scope)?
+                self.fetch(asker, &realm, &service, &scope)?
             }
         };
         *current = Some(header);
@@ -150,13 +159,13 @@ impl Pass {
     /// Gets a token from the server that the challenge names.
     fn fetch(
         &self,
-        agent: &Agent,
-        host: &str,
+        asker: Asker<'_>,
         realm: &str,
         service: &str,
         scope: &str,
     ) -> Result<Header, RegistryError> {
-        let asked = self.ask(agent, realm, service, scope);
+        let asked = self.ask(asker, realm, service, scope);
+        let host = asker.host;
         let unreachable = |problem: String| RegistryError::Unreachable {
             host: host.to_owned(),
             problem: format!("its token server {realm}: {problem}"),
@@ -179,20 +188,30 @@ impl Pass {
     /// what everybody may have.
     fn ask(
         &self,
-        agent: &Agent,
+        asker: Asker<'_>,
         realm: &str,
         service: &str,
         scope: &str,
     ) -> Result<Response<Body>, ureq::Error> {
+        let Asker { agent, cancel, .. } = asker;
+        // Once it is cancelled, nobody is told how this ended.
+        let settle = |asked: crate::Result<_>| {
+            asked.unwrap_or(Err(ureq::Error::ConnectionFailed))
+        };
         let refresh = self.auth.as_ref().map(|a| a.identitytoken.as_str());
         if let Some(refresh) = refresh.filter(|token| !token.is_empty()) {
-            return agent.post(realm).send_form([
+            let request = agent.post(realm);
+            let form = [
                 ("grant_type", "refresh_token"),
                 ("refresh_token", refresh),
                 ("service", service),
                 ("client_id", "skiff"),
                 ("scope", scope),
-            ]);
+            ]
+            .map(|(name, value)| (name, value.to_owned()));
+            return settle(
+                cancel.unless_asked(move || request.send_form(form)),
+            );
         }
         // Several scopes are several parameters, not one with spaces.
         let scopes = scope.split(' ').map(|scope| ("scope", scope));
@@ -201,7 +220,7 @@ impl Pass {
         if let Some(basic) = self.auth.as_ref().and_then(Auth::basic) {
             request = request.header("Authorization", basic);
         }
-        request.call()
+        settle(cancel.unless_asked(move || request.call()))
     }
 
     /// 401 has two meanings: with credentials they are wrong, without them
