@@ -210,7 +210,7 @@ impl<'a> LayerWriter<'a> {
     }
 
     /// Everything below `root/path`, in the order of names.
-    fn tree(&mut self, root: &Path, path: &Path) -> Result<()> {
+    pub(crate) fn tree(&mut self, root: &Path, path: &Path) -> Result<()> {
         let here = root.join(path);
         for name in sorted_names(&here)? {
             let (source, inner) = (here.join(&name), path.join(&name));

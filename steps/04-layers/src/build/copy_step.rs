@@ -6,6 +6,7 @@ use super::copying::{Copier, stamps};
 use super::dockerfile::{Copy, CopySource, Heredoc, Instruction};
 use super::expand::expand_document;
 use super::ignore::{Ignore, clean};
+use super::link;
 use super::metadata::workdir;
 use super::mode::Chmod;
 use super::mounted::Mounted;
@@ -38,7 +39,7 @@ pub(super) struct Summary {
 }
 
 /// A COPY with its texts expanded and its sources found.
-struct Job<'a> {
+pub(super) struct Job<'a> {
     copy: &'a Copy,
     keyword: &'static str,
     summary: Summary,
@@ -69,20 +70,35 @@ impl<'a> StageBuild<'_, 'a> {
         let failed =
             |message: String| BuildError::step(message, &instruction.excerpt);
         let mut job = self.job(state, copy, instruction, &failed)?;
+        let below = state.key.clone();
+        let parent = if copy.link { String::new() } else { below.clone() };
         let inputs = Inputs {
-            parent: state.key.clone(),
+            parent,
             instruction: job.canonical(),
             files: std::mem::take(&mut job.summary.prints),
             ..Inputs::default()
         };
         let by = job.created_by(&inputs.files);
-        self.step_through(state, inputs, &by, instruction, |session, state| {
-            let mounted = session.mount(&state.image.rootfs.diff_ids)?;
-            // Kept mounted until the files are copied.
-            let _other = session.mount_other(&mut job, &failed)?;
-            job.carry_out(&mounted.path).map_err(&failed)?;
-            session.commit(&mounted)
-        })
+        self.step_through(
+            state,
+            inputs,
+            &by,
+            instruction,
+            |session, state| {
+                if copy.link {
+                    return session.linked(&mut job, &failed);
+                }
+                let mounted = session.mount(&state.image.rootfs.diff_ids)?;
+                // Kept mounted until the files are copied.
+                let _other = session.mount_other(&mut job, &failed)?;
+                job.carry_out(&mounted.path).map_err(&failed)?;
+                session.commit(&mounted)
+            },
+        )?;
+        if copy.link {
+            self.put_on(&below, state)?;
+        }
+        Ok(())
     }
 
     /// Expands the flags and finds the sources. `failed` puts `COPY failed:`
@@ -100,6 +116,10 @@ impl<'a> StageBuild<'_, 'a> {
                 .map_err(|error| failed(error.to_string()))?;
         let base = &state.image.config.working_dir;
         let chmod = copy.chmod.as_deref().map(say).transpose()?;
+        let chown = copy.chown.as_deref().map(say).transpose()?;
+        if copy.link {
+            link::check_owner(chown.as_deref()).map_err(failed)?;
+        }
         let mut job = Job {
             copy,
             keyword: instruction.command.keyword(),
@@ -107,7 +127,7 @@ impl<'a> StageBuild<'_, 'a> {
             groups: Vec::new(),
             other: None,
             destination: destination(base, &say(&copy.destination)?),
-            chown: copy.chown.as_deref().map(say).transpose()?,
+            chown,
             owner: None,
             mode: chmod
                 .as_deref()
@@ -160,7 +180,7 @@ impl<'a> StageBuild<'_, 'a> {
     }
 
     /// Mounts the other stage, if the sources are there, and finds them.
-    fn mount_other(
+    pub(super) fn mount_other(
         &self,
         job: &mut Job<'_>,
         failed: &dyn Fn(String) -> BuildError,
@@ -330,6 +350,11 @@ impl Job<'_> {
         format!("{keyword} {flags}{names} {}", self.destination)
     }
 
+    /// Where to, seen from the root.
+    pub(super) fn destination(&self) -> PathBuf {
+        self.destination.split('/').filter(|part| !part.is_empty()).collect()
+    }
+
     /// The flags that decide about the result, expanded.
     fn flags(&self) -> String {
         let mut text = String::new();
@@ -338,6 +363,9 @@ impl Job<'_> {
         }
         if let Some(mode) = &self.mode {
             text.push_str(&format!("--chmod={mode} "));
+        }
+        if self.copy.link {
+            text.push_str("--link ");
         }
         if self.copy.parents {
             text.push_str("--parents ");
@@ -368,7 +396,10 @@ impl Job<'_> {
 
     /// Copies everything. Names of owners can be looked up only now, in the
     /// image that they belong to.
-    fn carry_out(&mut self, rootfs: &Path) -> std::result::Result<(), String> {
+    pub(super) fn carry_out(
+        &mut self,
+        rootfs: &Path,
+    ) -> std::result::Result<(), String> {
         let owner = self.chown.as_deref();
         self.owner =
             owner.map(|text| users::owner(rootfs, text)).transpose()?;

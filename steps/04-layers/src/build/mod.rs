@@ -28,6 +28,7 @@ pub mod dockerfile;
 pub mod expand;
 mod glob;
 pub mod ignore;
+mod link;
 mod metadata;
 mod mode;
 mod mounted;

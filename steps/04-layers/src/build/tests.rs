@@ -13,6 +13,8 @@ use std::io::Write;
 use std::process::Command as Process;
 use std::sync::Mutex;
 
+mod link;
+
 /// Copies every layer, as step 4 does.
 struct Copies {
     root: PathBuf,

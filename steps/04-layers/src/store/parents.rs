@@ -14,13 +14,19 @@ use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
-use super::Store;
+use super::{Access, Store, lock};
 use crate::copy::attributes;
 use crate::digest::DiffId;
 use crate::error::{Result, io_at};
 use crate::merged::is_opaque;
 
 impl Store {
+    /// Completes the directories of a stack that is no image yet.
+    pub(crate) fn complete_stack(&self, layers: &[DiffId]) -> Result<()> {
+        let _lock = lock(self.root(), Access::Change)?;
+        self.complete_parents(layers)
+    }
+
     /// Completes the implied directories of a stack, lowest layer first: one
     /// that was completed is described for those above.
     pub(super) fn complete_parents(&self, layers: &[DiffId]) -> Result<()> {
