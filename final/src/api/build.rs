@@ -43,16 +43,12 @@ async fn build(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let query = Query(query);
-    refuse(&query)?;
-    let mut options = options(&query)?;
-    options.secrets = secrets(&headers)?;
-    let request = Request {
-        options,
-        quiet: query.flag("q"),
-        explain: query.flag("explain"),
-        limits: limits(&query)?,
-        logins: Logins::from_headers(&headers),
+    let request = match asked(&Query(query), &headers) {
+        Ok(request) => request,
+        Err(error) => {
+            streams::drain(body).await;
+            return Err(error);
+        }
     };
     let tar = streams::upload(body);
     streams::lines(engine, move |engine, progress| {
@@ -60,6 +56,20 @@ async fn build(
         engine.build(context.path(), &request, progress)
     })
     .await
+}
+
+fn asked(query: &Query, headers: &HeaderMap) -> Result<Request, ApiError> {
+    refuse(query)?;
+    let mut options = options(query)?;
+    options.secrets = secrets(headers)?;
+    Ok(Request {
+        options,
+        quiet: query.flag("q"),
+        explain: query.flag("explain"),
+        limits: limits(query)?,
+        hold_failed: query.get("keepfailed") == "held",
+        logins: Logins::from_headers(headers),
+    })
 }
 
 async fn prune(
@@ -92,7 +102,8 @@ fn refuse(query: &Query) -> Result<(), ApiError> {
     } else if remote == "client-session" {
         "a build context by session is not supported; set DOCKER_BUILDKIT=0"
     } else if !query.get("outputs").is_empty() {
-        "--output is not supported; use docker save or docker cp"
+        "--output wants a BuildKit session, which is not supported; use skiff \
+         build --output"
     } else if !query.get("isolation").is_empty()
         && query.get("isolation") != "default"
     {
@@ -226,6 +237,13 @@ mod tests {
         assert_eq!(options.add_hosts, ["h:1.2.3.4"]);
         assert!(options.no_cache && !options.pull);
         assert_eq!(limits(&query).unwrap().ulimits[0].hard, 2);
+    }
+
+    #[test]
+    fn old_clients_say_null_for_an_empty_list() {
+        let query = query("ulimits=null&cachefrom=null&buildargs=null");
+        assert!(options(&query).unwrap().cache_from.is_empty());
+        assert!(limits(&query).unwrap().ulimits.is_empty());
     }
 
     #[test]

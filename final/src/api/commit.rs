@@ -62,6 +62,7 @@ async fn commit(
         changes: query.lines("changes"),
         pause: query.flag_or("pause", true),
         config: config(&body)?,
+        epoch: query.epoch()?,
     };
     let id = blocking(move || engine.commit(&container, &request));
     let answer = Json(json!({ "Id": id.await? }));

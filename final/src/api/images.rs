@@ -58,7 +58,8 @@ async fn list(
     Ok(Json(images.await?).into_response())
 }
 
-/// `GET /images/NAME/json`, `…/history`, `…/get`.
+/// `GET /images/NAME/json`, `…/history`, `…/get`; and `…/export`, which is
+/// ours: the files alone.
 async fn view(
     State(engine): Shared,
     Extension(version): Extension<ApiVersion>,
@@ -80,6 +81,12 @@ async fn view(
             Ok(Json(blocking(steps).await?).into_response())
         }
         "get" => export(engine, vec![name]).await,
+        "export" => {
+            streams::download(engine, move |engine, out| {
+                engine.export_image(&name, out)
+            })
+            .await
+        }
         _ => Err(nothing()),
     }
 }
@@ -164,6 +171,7 @@ async fn create(
             message: query.get("message").to_owned(),
             changes: query.lines("changes"),
             platform,
+            epoch: query.epoch()?,
         };
         let tar = streams::upload(body);
         return streams::lines(engine, move |engine, progress| {

@@ -14,6 +14,7 @@ use cli_api::server::ApiError;
 use futures_util::StreamExt;
 use futures_util::stream;
 use http::{StatusCode, header};
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::engine::progress::Progress;
@@ -21,6 +22,13 @@ use crate::engine::{Engine, Error};
 
 /// How many pieces may lie between the two sides.
 const QUEUE: usize = 16;
+
+/// Reads a body that nobody wants to its end. A client that is still sending
+/// when the connection closes sees a broken pipe, and not our answer.
+pub(super) async fn drain(body: Body) {
+    let mut pieces = body.into_data_stream();
+    while let Some(Ok(_)) = pieces.next().await {}
+}
 
 /// How a long verb ends.
 type Done = Result<(), Error>;
@@ -197,7 +205,27 @@ impl Query {
         if self.get(name).is_empty() { default } else { self.flag(name) }
     }
 
-    /// A value in JSON; absent and empty mean the default.
+    /// `SOURCE_DATE_EPOCH` of our own client, in seconds since 1970.
+    ///
+    /// # Errors
+    /// 400 for what is no such number.
+    pub(super) fn epoch(&self) -> Result<Option<Timestamp>, ApiError> {
+        let text = self.get("sourcedateepoch");
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let seconds = text.parse().ok();
+        let time = seconds.and_then(|it| Timestamp::from_second(it).ok());
+        time.map(Some).ok_or_else(|| {
+            ApiError::bad_request(format!(
+                "SOURCE_DATE_EPOCH={text}: it must be a number of seconds \
+                 since 1970"
+            ))
+        })
+    }
+
+    /// A value in JSON; absent, empty and `null` (an empty list in Go) mean
+    /// the default.
     ///
     /// # Errors
     /// 400 that names the parameter.
@@ -206,7 +234,7 @@ impl Query {
         T: serde::de::DeserializeOwned + Default,
     {
         match self.get(name) {
-            "" => Ok(T::default()),
+            "" | "null" => Ok(T::default()),
             text => serde_json::from_str(text).map_err(|error| {
                 ApiError::new(
                     StatusCode::BAD_REQUEST,

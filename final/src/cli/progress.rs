@@ -60,22 +60,44 @@ pub(crate) async fn follow(
     show: Show,
     mut look: impl FnMut(&Message),
 ) -> anyhow::Result<()> {
-    let mut screen = Screen::new(show);
-    let mut lines = Lines::new(answer);
-    while let Some(line) = lines.next().await? {
-        let Ok(message) = serde_json::from_slice::<Message>(&line) else {
-            continue;
-        };
-        if let Some(error) = message.error {
-            screen.finish();
-            let code = u8::try_from(error.code).unwrap_or(1).max(1);
-            return Err(Failure::new(code, error.message).into());
-        }
+    let mut shown = Shown::new(answer, show);
+    while let Some(message) = shown.next().await? {
         look(&message);
-        screen.show(&message)?;
     }
-    screen.finish();
     Ok(())
+}
+
+/// Messages that are shown as they are read.
+pub(crate) struct Shown {
+    screen: Screen,
+    lines: Lines,
+}
+
+impl Shown {
+    pub(crate) fn new(answer: Response<Incoming>, show: Show) -> Shown {
+        Shown { screen: Screen::new(show), lines: Lines::new(answer) }
+    }
+
+    /// The next message; `None` at the end.
+    ///
+    /// # Errors
+    /// The failure that the engine reports in the stream, with its exit code.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<Option<Message>> {
+        while let Some(line) = self.lines.next().await? {
+            let Ok(message) = serde_json::from_slice::<Message>(&line) else {
+                continue;
+            };
+            if let Some(error) = message.error {
+                self.screen.finish();
+                let code = u8::try_from(error.code).unwrap_or(1).max(1);
+                return Err(Failure::new(code, error.message).into());
+            }
+            self.screen.show(&message)?;
+            return Ok(Some(message));
+        }
+        self.screen.finish();
+        Ok(None)
+    }
 }
 
 /// A body cut into lines.

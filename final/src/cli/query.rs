@@ -46,6 +46,12 @@ impl Query {
         }
     }
 
+    /// Adds `SOURCE_DATE_EPOCH`, if it is set: what makes an image twice the
+    /// same.
+    pub(crate) fn with_epoch(self) -> Query {
+        self.maybe("sourcedateepoch", source_date_epoch())
+    }
+
     /// Adds `--filter`s.
     pub(crate) fn filters(self, filters: &[Filter]) -> Query {
         if filters.is_empty() {
@@ -65,6 +71,11 @@ impl Query {
     pub(crate) fn build(self) -> String {
         self.text
     }
+}
+
+/// See <https://reproducible-builds.org/specs/source-date-epoch/>.
+pub(crate) fn source_date_epoch() -> Option<String> {
+    std::env::var("SOURCE_DATE_EPOCH").ok().filter(|text| !text.is_empty())
 }
 
 /// One part of a path. Slashes stay: names of images have them.

@@ -36,6 +36,9 @@ pub struct Request {
     pub pause: bool,
     /// A config that replaces the container's own.
     pub config: Option<ContainerConfig>,
+    /// `SOURCE_DATE_EPOCH`: no time in the image is later, and its own is
+    /// this one.
+    pub epoch: Option<Timestamp>,
 }
 
 /// One line of `docker diff`.
@@ -126,7 +129,7 @@ impl Engine {
         let config = edited(&record, request)?;
         let lease = self.store.lease()?;
         let layer = self.held_still(&container, request.pause, || {
-            self.layer_of(&container.id, &lease)
+            self.layer_of(&container.id, request.epoch, &lease)
         })?;
         let image = self.committed(&record, request, config, &layer)?;
         let parent = record.image.parse().ok();
@@ -179,12 +182,18 @@ impl Engine {
 
     /// The container's changes as a layer in the store. The tar is written
     /// and read at the same time and never lies on the disk.
-    fn layer_of(&self, id: &str, lease: &Lease) -> Result<Layer> {
+    fn layer_of(
+        &self,
+        id: &str,
+        epoch: Option<Timestamp>,
+        lease: &Lease,
+    ) -> Result<Layer> {
+        let clamp = epoch.and_then(|it| u64::try_from(it.as_second()).ok());
         let (reader, writer) = std::io::pipe().map_err(Error::internal)?;
         std::thread::scope(|scope| {
             let packing = scope.spawn(move || {
                 let mut writer = BufWriter::with_capacity(1 << 16, writer);
-                let packed = self.snapshots.pack(id, &mut writer);
+                let packed = self.snapshots.pack(id, clamp, &mut writer);
                 packed.map_err(|error| error.to_string()).and_then(|()| {
                     writer.flush().map_err(|error| error.to_string())
                 })
@@ -223,7 +232,7 @@ impl Engine {
                 image
             }
         };
-        let now = Timestamp::now().to_string();
+        let now = request.epoch.unwrap_or_else(Timestamp::now).to_string();
         let text = |text: &String| Some(text.clone()).filter(|t| !t.is_empty());
         image.rootfs.diff_ids.push(layer.diff_id.clone());
         image.config = config;

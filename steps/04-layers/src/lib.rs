@@ -197,6 +197,11 @@ pub trait RunStep: Send + Sync {
         output: &mut dyn FnMut(Stream, &[u8]),
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<i32>;
+
+    /// Called when a command has failed and what it left is kept as `image`.
+    /// The step's mounts are there until this returns.
+    fn look_around(&self, _image: &ImageId, _stop: &(dyn Fn() -> bool + Sync)) {
+    }
 }
 
 /// Where the builder gets base images that are not in the store.

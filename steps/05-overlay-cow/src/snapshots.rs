@@ -213,13 +213,19 @@ impl OverlaySnapshots {
     }
 
     /// The changes of `id` as a layer: a tar in which `.wh.NAME` stands for
-    /// what was deleted. The same changes give the same bytes.
+    /// what was deleted. The same changes give the same bytes; with `clamp`
+    /// (seconds since 1970) no time in it is later.
     ///
     /// # Errors
     /// [`Error::NoSuchLayer`], or a file that cannot be read or written.
-    pub fn pack(&self, id: &str, out: &mut dyn Write) -> Result<(), Error> {
+    pub fn pack(
+        &self,
+        id: &str,
+        clamp: Option<u64>,
+        out: &mut dyn Write,
+    ) -> Result<(), Error> {
         let stack = self.directories(id)?;
-        layers::diff::write_upper(&stack.upper, None, out)
+        layers::diff::write_upper(&stack.upper, clamp, out)
             .map(drop)
             .map_err(|source| Error::Pack { id: id.to_owned(), source })
     }

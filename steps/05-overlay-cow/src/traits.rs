@@ -22,7 +22,7 @@ impl Snapshots for OverlaySnapshots {
     }
 
     fn diff(&self, id: &str, out: &mut dyn Write) -> layers::Result<()> {
-        Ok(self.pack(id, out)?)
+        Ok(self.pack(id, None, out)?)
     }
 
     fn take(&self, id: &str) -> layers::Result<Option<PathBuf>> {

@@ -62,7 +62,7 @@ fn every_kind_of_change_has_its_letter() {
 fn the_tar_says_the_same_in_the_words_of_the_image_format() {
     let Some(bench) = changed() else { return };
     let mut tar = Vec::new();
-    bench.snapshots.pack("c1", &mut tar).unwrap();
+    bench.snapshots.pack("c1", None, &mut tar).unwrap();
     let mut lines = Vec::new();
     for entry in tar::Archive::new(&tar[..]).entries().unwrap() {
         let entry = entry.unwrap();
@@ -76,7 +76,7 @@ fn the_tar_says_the_same_in_the_words_of_the_image_format() {
     insta::assert_snapshot!(lines.join("\n"));
 
     let mut again = Vec::new();
-    bench.snapshots.pack("c1", &mut again).unwrap();
+    bench.snapshots.pack("c1", None, &mut again).unwrap();
     assert_eq!(tar, again, "the same changes give the same bytes");
 }
 

@@ -43,6 +43,7 @@ pub(crate) async fn commit(
     args: CommitArgs,
 ) -> anyhow::Result<u8> {
     let mut query = Query::new("/commit")
+        .with_epoch()
         .with("container", &args.container)
         .with("author", &args.author)
         .with("comment", &args.message);

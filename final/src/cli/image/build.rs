@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::Args;
 use cli_api::client::Payload;
 use http::Method;
@@ -9,14 +10,15 @@ use serde_json::{Map, Value, json};
 
 use super::context_tar::BuildContext;
 use super::lent::{Agent, Secret};
+use super::output::{Before, Output, Outputs};
 use super::{repo_and_tag, rescue};
 use crate::api::build::SECRETS;
 use crate::cli::auth::{self, ConfigFile};
 use crate::cli::container::{Ulimit, labels};
 use crate::cli::context::Context;
 use crate::cli::download;
-use crate::cli::progress::{self, Show};
-use crate::cli::query::Query;
+use crate::cli::progress::{Show, Shown};
+use crate::cli::query::{Query, source_date_epoch};
 use crate::cli::units::{bytes, bytes_or_unlimited};
 
 /// Build an image from a Dockerfile
@@ -109,6 +111,16 @@ pub(crate) struct BuildArgs {
     /// An ssh agent for RUN --mount=type=ssh; may repeat
     #[arg(long, value_name = "default|ID[=SOCKET]")]
     ssh: Vec<Agent>,
+    /// Where the result goes: DIR, -, or type=local, tar, docker, oci, image
+    /// or registry; may repeat
+    #[arg(short, long, value_name = "DIR|-|type=TYPE,dest=PATH")]
+    output: Vec<Output>,
+    /// Short for --output type=docker
+    #[arg(long)]
+    load: bool,
+    /// Short for --output type=registry
+    #[arg(long)]
+    push: bool,
     /// What to do when a RUN fails: shell opens one in its file system
     #[arg(long, value_name = "ACTION", value_enum)]
     on_error: Option<rescue::OnError>,
@@ -125,8 +137,13 @@ pub(crate) async fn build(
     context: &Context,
     args: BuildArgs,
 ) -> anyhow::Result<u8> {
+    let outputs = args.outputs()?;
     let (dockerfile, body) = args.body()?;
-    let query = args.query(&dockerfile)?;
+    let query = args.query(&dockerfile, &outputs)?;
+    let before = match outputs.files_only() {
+        true => Some(Before::look(context).await?),
+        false => None,
+    };
     let config = ConfigFile::load(&context.global)?;
     let mut headers = vec![("x-registry-config", auth::header(&config.all())?)];
     if !args.secret.is_empty() {
@@ -134,34 +151,39 @@ pub(crate) async fn build(
     }
     let answer =
         context.client.send_with(Method::POST, &query, body, &headers).await?;
-    let (mut id, mut failed) = (String::new(), String::new());
-    let show = if args.quiet { Show::Nothing } else { Show::Output };
-    let built = progress::follow(answer, show, |message| {
-        if let Some(aux) = &message.aux
-            && let Some(it) = aux["FailedImage"].as_str()
-        {
-            failed = it.to_owned();
-        }
-        let aux = message.aux.as_ref().and_then(|it| it["ID"].as_str());
-        if let Some(it) = aux.or(Some(message.stream.trim()))
-            && it.starts_with("sha256:")
-        {
-            id = it.to_owned();
-        }
-    })
-    .await;
-    if !failed.is_empty() {
-        rescue::look(context, &failed).await?;
+    let show = match (args.quiet, outputs.take_stdout()) {
+        (true, _) => Show::Nothing,
+        (false, true) => Show::Errors,
+        (false, false) => Show::Output,
+    };
+    let id = follow(context, Shown::new(answer, show)).await?;
+    outputs.deliver(context, &id, &args.tags(&outputs)).await?;
+    if let Some(before) = before {
+        before.restore(context, &id).await?;
     }
-    built?;
-    if args.quiet {
+    if args.quiet && !outputs.take_stdout() {
         println!("{id}");
     }
     if let Some(file) = &args.iidfile {
-        anyhow::ensure!(!id.is_empty(), "the engine did not say the ID");
         std::fs::write(file, &id)?;
     }
     Ok(0)
+}
+
+/// Shows how the build goes; returns the image's ID.
+async fn follow(context: &Context, mut shown: Shown) -> anyhow::Result<String> {
+    let mut id = None;
+    while let Some(message) = shown.next().await? {
+        let aux = message.aux.unwrap_or_default();
+        if let Some(failed) = rescue::Failed::of(&aux) {
+            rescue::look(context, &failed).await?;
+        }
+        let said = aux["ID"].as_str().unwrap_or(message.stream.trim());
+        if said.starts_with("sha256:") {
+            id = Some(said.to_owned());
+        }
+    }
+    id.context("the engine did not say the image's ID")
 }
 
 impl BuildArgs {
@@ -208,7 +230,30 @@ impl BuildArgs {
         Ok((name, body))
     }
 
-    fn query(&self, dockerfile: &str) -> anyhow::Result<String> {
+    /// `--output` in all its forms.
+    fn outputs(&self) -> anyhow::Result<Outputs> {
+        let mut outputs = self.output.clone();
+        if self.load || self.push {
+            let (names, push) = (Vec::new(), self.push);
+            outputs.push(Output::Image { names, push });
+        }
+        Outputs::new(outputs)
+    }
+
+    /// What the image is to be called; one that is only on its way to files
+    /// gets no name.
+    fn tags(&self, outputs: &Outputs) -> Vec<String> {
+        match outputs.files_only() {
+            true => Vec::new(),
+            false => self.tag.iter().chain(outputs.names()).cloned().collect(),
+        }
+    }
+
+    fn query(
+        &self,
+        dockerfile: &str,
+        outputs: &Outputs,
+    ) -> anyhow::Result<String> {
         let query = Query::new("/build")
             .with("version", "1")
             .with("dockerfile", dockerfile)
@@ -218,7 +263,7 @@ impl BuildArgs {
             .flag("forcerm", self.force_rm)
             .flag("squash", self.squash)
             .flag("explain", self.explain)
-            .flag("keepfailed", self.on_error.is_some())
+            .maybe("keepfailed", self.on_error.map(rescue::OnError::request))
             .maybe("target", self.target.as_deref())
             .maybe("platform", self.platform.as_deref())
             .maybe("networkmode", self.network.as_deref())
@@ -231,13 +276,17 @@ impl BuildArgs {
             .maybe("cpusetmems", self.cpuset_mems.as_deref())
             .maybe("shmsize", self.shm_size)
             .maybe("cgroupparent", self.cgroup_parent.as_deref());
-        self.lists(query).map(Query::build)
+        self.lists(query, outputs).map(Query::build)
     }
 
     /// Parameters that repeat, and those that are JSON.
-    fn lists(&self, mut query: Query) -> anyhow::Result<Query> {
-        for name in &self.tag {
-            let _checked = repo_and_tag(name)?;
+    fn lists(
+        &self,
+        mut query: Query,
+        outputs: &Outputs,
+    ) -> anyhow::Result<Query> {
+        for name in self.tags(outputs) {
+            let _checked = repo_and_tag(&name)?;
             query = query.with("t", name);
         }
         for host in &self.add_host {
@@ -246,8 +295,8 @@ impl BuildArgs {
         if !self.rm {
             query = query.with("rm", "0");
         }
-        if !self.build_arg.is_empty() {
-            let all = build_args(&self.build_arg);
+        let all = build_args(&self.build_arg);
+        if !all.is_empty() {
             query = query.with("buildargs", Value::from(all).to_string());
         }
         if !self.label.is_empty() {
@@ -270,12 +319,13 @@ impl BuildArgs {
 }
 
 /// A name alone takes its value from our environment; null if it has none.
+/// `SOURCE_DATE_EPOCH` comes along by itself, as with buildx.
 fn build_args(pairs: &[String]) -> Map<String, Value> {
-    pairs
-        .iter()
-        .map(|it| match it.split_once('=') {
-            Some((name, value)) => (name.to_owned(), value.into()),
-            None => (it.clone(), std::env::var(it).ok().into()),
-        })
-        .collect()
+    let epoch = source_date_epoch();
+    let epoch = epoch.map(|it| ("SOURCE_DATE_EPOCH".to_owned(), it.into()));
+    let given = pairs.iter().map(|it| match it.split_once('=') {
+        Some((name, value)) => (name.to_owned(), value.into()),
+        None => (it.clone(), std::env::var(it).ok().into()),
+    });
+    epoch.into_iter().chain(given).collect()
 }

@@ -131,6 +131,7 @@ pub(crate) async fn import(
     let mut query = Query::new("/images/create")
         .with("fromSrc", from)
         .with("message", &args.message)
+        .with_epoch()
         .maybe("platform", args.platform.as_deref());
     for change in &args.change {
         query = query.with("changes", change);

@@ -1,5 +1,5 @@
-//! Images as an OCI image layout that is a directory: the same files as in
-//! the archive, where other tools can look at them one by one.
+//! Archives as directories: an OCI image layout, where other tools can look at
+//! the files one by one, and the files of an image.
 
 use std::io::{self, BufRead, Read};
 use std::path::Path;
@@ -33,8 +33,25 @@ pub(super) async fn save(
         _ => Path::new("."),
     };
     let making = tempfile::tempdir_in(above).with_context(failed)?;
+    unpack(answer, making.path()).await.with_context(failed)?;
+    open_to_others(making.path()).with_context(failed)?;
+    std::fs::rename(making.path(), dir).with_context(failed)?;
+    // Nothing of it is left at the old path.
+    let _ = making.keep();
+    Ok(())
+}
+
+/// Unpacks an archive that is being received into a directory, over what is
+/// there. All of it becomes ours, and a link in it leads nowhere else.
+///
+/// # Errors
+/// If the connection breaks or something cannot be written.
+pub(super) async fn unpack(
+    answer: Response<Incoming>,
+    dir: &Path,
+) -> anyhow::Result<()> {
     let (pieces, received) = mpsc::channel(QUEUE);
-    let to = making.path().to_owned();
+    let to = dir.to_owned();
     let unpacking = tokio::task::spawn_blocking(move || {
         let mut archive = Pieces { received, piece: Bytes::new() };
         let options = Options {
@@ -56,12 +73,7 @@ pub(super) async fn save(
         }
     }
     drop(pieces);
-    unpacking.await?.with_context(failed)?;
-    open_to_others(making.path()).with_context(failed)?;
-    std::fs::rename(making.path(), dir).with_context(failed)?;
-    // Nothing of it is left at the old path.
-    let _ = making.keep();
-    Ok(())
+    unpacking.await?
 }
 
 /// A temporary directory is closed to others, which a saved one is not.

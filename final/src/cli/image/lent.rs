@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cli::auth;
 
-/// They travel in a header, and servers limit those.
+/// All of a build together: they travel in a header, and servers limit those.
 const LARGEST: usize = 64 << 10;
 
 /// One `--secret`.
@@ -67,11 +67,15 @@ impl Secret {
     /// The header that carries all of them.
     pub(super) fn header(secrets: &[Secret]) -> anyhow::Result<String> {
         let mut contents = BTreeMap::new();
+        let mut total = 0;
         for secret in secrets {
             let content = secret.content()?;
+            total += content.len();
             anyhow::ensure!(
-                content.len() <= LARGEST,
-                "secret {}: {} bytes are too many, the limit is {LARGEST}",
+                total <= LARGEST,
+                "secret {}: {} bytes are too many, all secrets of a build \
+                 together may have {LARGEST}; lend a larger file with RUN \
+                 --mount=type=bind,from=IMAGE",
                 secret.id,
                 content.len()
             );

@@ -7,6 +7,7 @@ mod files;
 mod layout;
 mod lent;
 mod list;
+mod output;
 pub(crate) mod pull;
 mod rescue;
 mod sharing;

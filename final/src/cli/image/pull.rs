@@ -124,6 +124,18 @@ pub(crate) struct PushArgs {
     image: String,
 }
 
+impl PushArgs {
+    /// One image, by its name.
+    pub(super) fn of(image: &str) -> PushArgs {
+        PushArgs {
+            all_tags: false,
+            quiet: false,
+            disable_content_trust: false,
+            image: image.to_owned(),
+        }
+    }
+}
+
 /// `push`.
 pub(crate) async fn push(
     context: &Context,

@@ -6,6 +6,8 @@ use clap::{Parser, ValueEnum};
 use cli_api::client::Payload;
 use cli_api::id;
 use http::Method;
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::cli::container::RunArgs;
 use crate::cli::context::Context;
@@ -25,13 +27,47 @@ struct Words {
     run: RunArgs,
 }
 
-/// Opens the shell in the image of the failed step and removes the image
-/// afterwards; without a terminal it stays, and how to open it is said.
-pub(super) async fn look(context: &Context, image: &str) -> anyhow::Result<()> {
+impl OnError {
+    /// The parameter of the build. Where a shell can be opened, the build
+    /// holds on for it, or the mounts of the RUN would be gone.
+    pub(super) fn request(self) -> &'static str {
+        match (self, has_terminal()) {
+            (OnError::Shell, true) => "held",
+            (OnError::Shell, false) => "1",
+        }
+    }
+}
+
+fn has_terminal() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// What the engine says of a RUN that failed.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Failed {
+    #[serde(rename = "FailedImage")]
+    image: String,
+    /// As for `--mount`.
+    mounts: Vec<String>,
+}
+
+impl Failed {
+    pub(super) fn of(aux: &Value) -> Option<Failed> {
+        Failed::deserialize(aux).ok()
+    }
+}
+
+/// Opens the shell in the image of the failed step, with what was mounted
+/// there, and removes the image afterwards, for which the build waits.
+/// Without a terminal it stays, and how to open it is said.
+pub(super) async fn look(
+    context: &Context,
+    failed: &Failed,
+) -> anyhow::Result<()> {
+    let image = failed.image.as_str();
     let short = id::short(image);
-    let terminal =
-        std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    if !terminal {
+    if !has_terminal() {
         eprintln!(
             "skiff: --on-error=shell: there is no terminal here. What the \
              failed step has left is image {short}:\n  skiff run -it --rm \
@@ -40,7 +76,9 @@ pub(super) async fn look(context: &Context, image: &str) -> anyhow::Result<()> {
         return Ok(());
     }
     eprintln!("skiff: a shell where the step has failed; exit to go on");
-    let words = ["run", "-it", "--rm", "--entrypoint", "/bin/sh", image];
+    let mut words = vec!["run", "-it", "--rm", "--entrypoint", "/bin/sh"];
+    words.extend(failed.mounts.iter().flat_map(|it| ["--mount", it]));
+    words.push(image);
     let words = Words::try_parse_from(words)?;
     // How the shell ends is of no interest; that it did not begin is.
     let opened = crate::cli::container::run(context, words.run).await;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use layers::build::{BuildError, BuildEvent, BuildOptions, Builder};
-use layers::{ImageId, Reference, Stream};
+use layers::{ImageId, MountSource, Reference, RunMount, Stream};
 use serde::Serialize;
 use serde_json::json;
 
@@ -34,6 +34,8 @@ pub struct Request {
     pub explain: bool,
     /// For every RUN.
     pub limits: RunLimits,
+    /// Hold on where a RUN has failed until the image of it is removed.
+    pub hold_failed: bool,
     /// For base images, by registry.
     pub logins: Logins,
 }
@@ -61,7 +63,8 @@ impl Engine {
         progress: &Progress,
     ) -> Result<()> {
         let gone = || progress.gone();
-        let runner = Runner::new(self, request.limits.clone(), &gone);
+        let mut runner = Runner::new(self, request.limits.clone(), &gone);
+        runner.hold_failed = request.hold_failed;
         let source = Source {
             engine: self,
             logins: &request.logins,
@@ -151,8 +154,10 @@ impl Teller<'_> {
                 self.progress.aux(&json!({ "ID": id }));
             }
             // Asked for by its client, so told to it even with -q.
-            BuildEvent::Failed(id) => {
-                self.progress.aux(&json!({ "FailedImage": id }));
+            BuildEvent::Failed(id, mounts) => {
+                let mounts: Vec<_> = mounts.iter().map(flag).collect();
+                let aux = json!({ "FailedImage": id, "Mounts": mounts });
+                self.progress.aux(&aux);
             }
             BuildEvent::Line(text) if !quiet => self.progress.stream(&text),
             BuildEvent::Output(stream, bytes) if !quiet => {
@@ -176,6 +181,26 @@ impl Teller<'_> {
                 self.progress.stream(&format!(" ---> {verdict}\n"));
             }
             _ => {}
+        }
+    }
+}
+
+/// A mount as `run --mount` takes it: fields as in CSV.
+fn flag(mount: &RunMount) -> String {
+    let field = |key: &str, value: &str| match value.contains([',', '"']) {
+        true => format!("\"{key}={}\"", value.replace('"', "\"\"")),
+        false => format!("{key}={value}"),
+    };
+    let target = field("target", &mount.target);
+    match &mount.source {
+        MountSource::Bind { path, read_only } => {
+            let source = field("source", &path.display().to_string());
+            let mode = if *read_only { ",readonly" } else { "" };
+            format!("type=bind,{source},{target}{mode}")
+        }
+        MountSource::Tmpfs { size: None } => format!("type=tmpfs,{target}"),
+        MountSource::Tmpfs { size: Some(size) } => {
+            format!("type=tmpfs,{target},tmpfs-size={size}")
         }
     }
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use cgroups::Limits;
 use cli_api::frames;
-use layers::{MountSource, RunMount, RunRequest, RunStep, Stream};
+use layers::{ImageId, MountSource, RunMount, RunRequest, RunStep, Stream};
 use namespaces::{Mount, Namespace, Process, Sandbox, Source, User};
 
 use crate::engine::Engine;
@@ -47,6 +47,8 @@ pub struct RunLimits {
 pub struct Runner<'a> {
     engine: &'a Arc<Engine>,
     limits: RunLimits,
+    /// See [`super::Request::hold_failed`].
+    pub(super) hold_failed: bool,
     gone: &'a (dyn Fn() -> bool + Sync),
 }
 
@@ -64,7 +66,7 @@ impl<'a> Runner<'a> {
         limits: RunLimits,
         gone: &'a (dyn Fn() -> bool + Sync),
     ) -> Self {
-        Runner { engine, limits, gone }
+        Runner { engine, limits, hold_failed: false, gone }
     }
 }
 
@@ -83,6 +85,15 @@ impl RunStep for Runner<'_> {
         let code = code.map_err(boxed)?;
         left.map_err(boxed)?;
         Ok(code)
+    }
+
+    /// Somebody opens a shell in it, with the mounts, and removes the image
+    /// when they have seen enough.
+    fn look_around(&self, image: &ImageId, stop: &(dyn Fn() -> bool + Sync)) {
+        let wanted = || self.engine.store.image(image).is_ok();
+        while self.hold_failed && wanted() && !(self.gone)() && !stop() {
+            std::thread::sleep(LOOK_UP);
+        }
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Import {
     pub changes: Vec<String>,
     /// What the files are for; by default this machine.
     pub platform: Option<Platform>,
+    /// `SOURCE_DATE_EPOCH`: the time that the image says it is of.
+    pub epoch: Option<Timestamp>,
 }
 
 impl Import {
@@ -38,7 +40,7 @@ impl Import {
             layers::build::change(&mut image.config, change)
                 .map_err(Error::Invalid)?;
         }
-        let now = Timestamp::now().to_string();
+        let now = self.epoch.unwrap_or_else(Timestamp::now).to_string();
         let comment = match self.message.as_str() {
             "" => format!("Imported from {}", self.source),
             message => message.to_owned(),
@@ -72,6 +74,16 @@ impl Engine {
             self.tell_image("save", &id, name);
         }
         Ok(())
+    }
+
+    /// An image's files as one tar: what `export` gives of a container,
+    /// without making one.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] before anything is written.
+    pub fn export_image(&self, name: &str, out: &mut dyn Write) -> Result<()> {
+        self.image(name)?;
+        Ok(archive::files(&self.store, name, out)?)
     }
 
     /// Takes images in from such a tar.

@@ -25,10 +25,12 @@ use crate::platform::Platform;
 use crate::registry::check;
 use crate::store::{Lease, NewImage, Store};
 
+mod files;
 mod load;
 mod save;
 mod spool;
 
+pub use files::files;
 pub use load::{Loaded, load, load_dir};
 pub use save::{save, save_dir};
 

@@ -2,7 +2,7 @@
 
 use super::dockerfile::{Excerpt, SyntaxError};
 use crate::registry::Progress;
-use crate::{ImageId, Platform, Reference, Stream};
+use crate::{ImageId, Platform, Reference, RunMount, Stream};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -57,8 +57,8 @@ pub enum BuildEvent {
     /// Whether the cache was used for an instruction, and why not.
     Cache(CacheReport),
     /// The file system of the RUN that failed, see
-    /// [`BuildOptions::keep_failed`].
-    Failed(ImageId),
+    /// [`BuildOptions::keep_failed`], and what was mounted over it.
+    Failed(ImageId, Vec<RunMount>),
     /// The finished image, before its tags are set.
     Image(ImageId),
 }

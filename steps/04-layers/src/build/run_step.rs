@@ -39,10 +39,18 @@ impl<'a> StageBuild<'_, 'a> {
         let lent = self.mount_inputs(&run.mounts, instruction)?;
         let argv = argv(state, run);
         let by = created_by(state, &argv);
-        let mode = (&run.network, &run.security);
+        let flag = |name: &str, value: &Option<String>| {
+            let value = value.as_ref();
+            value.map(|it| format!(" --{name}={it}")).unwrap_or_default()
+        };
+        let network = flag("network", &run.network);
+        let security = flag("security", &run.security);
         let inputs = Inputs {
             parent: state.key.clone(),
-            instruction: format!("RUN {argv:?} {mode:?}{}", lent.text),
+            instruction: format!(
+                "RUN {argv:?}{network}{security}{}",
+                lent.text
+            ),
             args: state.scope.cache_args(),
             files: lent.files,
             ..Inputs::default()
@@ -113,10 +121,16 @@ impl<'a> StageBuild<'_, 'a> {
                 ..History::default()
             });
         }
-        let (store, lease) = (self.session.builder.store, &self.session.lease);
-        let id =
-            store.put_image(lease, &image.to_bytes(), NewImage::default())?;
-        self.tell(BuildEvent::Failed(id));
+        let store = self.session.builder.store;
+        // Not the build's: whoever has looked around may remove it.
+        let lease = store.lease()?;
+        let bytes = image.to_bytes();
+        let id = store.put_image(&lease, &bytes, NewImage::default())?;
+        drop(lease);
+        let mounts = request.mounts.clone();
+        self.tell(BuildEvent::Failed(id.clone(), mounts));
+        let stop = || self.session.board.stopped();
+        self.session.builder.runner.look_around(&id, &stop);
         Ok(())
     }
 

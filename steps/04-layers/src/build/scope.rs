@@ -107,10 +107,13 @@ impl BuildArgs {
     }
 
     /// What was given and never declared, for Docker's warning.
+    /// `SOURCE_DATE_EPOCH` is for the builder itself.
     pub(super) fn unused(&self) -> Vec<String> {
         let used = self.used();
         let idle = |name: &&String| {
-            !used.contains(*name) && !PROXIES.contains(&name.as_str())
+            !used.contains(*name)
+                && !PROXIES.contains(&name.as_str())
+                && *name != "SOURCE_DATE_EPOCH"
         };
         self.given.keys().filter(idle).cloned().collect()
     }
