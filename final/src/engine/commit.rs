@@ -236,9 +236,13 @@ impl Engine {
         let text = |text: &String| Some(text.clone()).filter(|t| !t.is_empty());
         image.rootfs.diff_ids.push(layer.diff_id.clone());
         image.config = config;
-        // Of which container it is, for clients of before API 1.45.
-        image.extra.insert("container".to_owned(), json!(record.id));
-        image.extra.insert("container_config".to_owned(), json!(record.config));
+        // Of which container it is, for clients of before API 1.45. Whoever
+        // wants the same image again will have another container.
+        if request.epoch.is_none() {
+            let config = json!(record.config);
+            image.extra.insert("container".to_owned(), json!(record.id));
+            image.extra.insert("container_config".to_owned(), config);
+        }
         image.created = Some(now.clone());
         image.author = text(&request.author).or(image.author);
         image.history.push(History {
