@@ -6,6 +6,8 @@
 //! calls are found by a binary search over ranges of numbers, nine steps
 //! for four hundred calls.
 
+use std::collections::BTreeMap;
+
 use super::profile::{Comparison, Condition};
 
 /// One instruction (`struct sock_filter`).
@@ -40,40 +42,42 @@ const AT_LEAST: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
 const GO_TO: u32 = libc::BPF_JMP | libc::BPF_JA;
 const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
 
-/// `AUDIT_ARCH_*` of this machine (linux/audit.h): the ELF number with a
-/// bit for 64-bit and one for little endian.
-#[cfg(target_arch = "x86_64")]
-const MACHINE: u32 = 0xc000_003e;
-#[cfg(target_arch = "aarch64")]
-const MACHINE: u32 = 0xc000_00b7;
-
 /// The x32 calls have this bit set; a filter that only knows the plain
 /// numbers could be walked around with it.
 const X32: u32 = 0x4000_0000;
 
-/// Makes the program for `calls`, which is sorted by number; a number that
-/// is not there gets `unknown`.
-pub(crate) fn program(
-    calls: &[(u32, Verdict)],
-    unknown: u32,
-) -> Vec<Instruction> {
-    let mut code = vec![
-        step(LOAD, ARCH),
-        // Another instruction set has other numbers: refuse it whole.
-        branch(EQUAL, MACHINE, 1, 0),
-        step(RETURN, unknown),
-        step(LOAD, NUMBER),
-        branch(AT_LEAST, X32, 0, 1),
-        step(RETURN, unknown),
-    ];
-    code.extend(search(&ranges(calls, unknown)));
+/// What is done with the calls of one instruction set.
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// `AUDIT_ARCH_*`.
+    pub(crate) arch: u32,
+    /// By number.
+    pub(crate) calls: BTreeMap<u32, Verdict>,
+}
+
+/// Makes the program; a number that is in no table, and every call of an
+/// instruction set that has none, gets `unknown`.
+pub(crate) fn program(tables: &[Table], unknown: u32) -> Vec<Instruction> {
+    let mut code = vec![step(LOAD, ARCH)];
+    for table in tables {
+        let mut own = vec![
+            step(LOAD, NUMBER),
+            branch(AT_LEAST, X32, 0, 1),
+            step(RETURN, unknown),
+        ];
+        own.extend(search(&ranges(&table.calls, unknown)));
+        let over = u32::try_from(own.len()).unwrap_or(u32::MAX);
+        code.extend([branch(EQUAL, table.arch, 1, 0), step(GO_TO, over)]);
+        code.extend(own);
+    }
+    code.push(step(RETURN, unknown));
     code
 }
 
 /// Neighbours with the same verdict become one range, named by its start.
 /// System calls were numbered as they came, so most of what is allowed lies
 /// together: four hundred calls make some sixty ranges.
-fn ranges(calls: &[(u32, Verdict)], unknown: u32) -> Vec<(u32, Verdict)> {
+fn ranges(calls: &BTreeMap<u32, Verdict>, unknown: u32) -> Vec<(u32, Verdict)> {
     let nothing = Verdict::always(unknown);
     let mut ranges = vec![(0, nothing.clone())];
     let mut put = |start: u32, verdict: &Verdict| {
@@ -229,7 +233,12 @@ mod tests {
     use proptest::prelude::*;
 
     /// What the kernel does with a program.
-    fn run(code: &[Instruction], number: u32, args: [u64; 6]) -> u32 {
+    fn run(
+        code: &[Instruction],
+        arch: u32,
+        number: u32,
+        args: [u64; 6],
+    ) -> u32 {
         let (mut at, mut register) = (0, 0_u32);
         loop {
             let it = &code[at];
@@ -239,7 +248,7 @@ mod tests {
                 GO_TO => at += it.k as usize,
                 AND => register &= it.k,
                 LOAD if it.k == NUMBER => register = number,
-                LOAD if it.k == ARCH => register = MACHINE,
+                LOAD if it.k == ARCH => register = arch,
                 LOAD => {
                     let argument = args[(it.k - ARGS) as usize / 8];
                     let high = (it.k - ARGS) % 8 == 4;
@@ -306,21 +315,31 @@ mod tests {
     proptest! {
         #[test]
         fn the_program_decides_as_the_rules_say(
-            rules in proptest::collection::btree_map(
-                0_u32..500, verdict(), 0..200,
+            tables in proptest::collection::vec(
+                proptest::collection::btree_map(
+                    0_u32..500, verdict(), 0..200,
+                ),
+                1..3,
             ),
+            arch in 0_u32..3,
             asked in 0_u32..600,
             args in proptest::array::uniform6(number()),
         ) {
-            let list: Vec<_> = rules.clone().into_iter().collect();
-            let expected = rules.get(&asked).map_or(99, |verdict| {
+            let rules = tables.get(arch as usize);
+            let verdict = rules.and_then(|it| it.get(&asked));
+            let expected = verdict.map_or(99, |verdict| {
                 let case = verdict.cases.iter().find(|(conditions, _)| {
                     conditions.iter().all(|it| holds(it, args))
                 });
                 case.map_or(verdict.otherwise, |(_, value)| *value)
             });
-            let code = program(&list, 99);
-            prop_assert_eq!(run(&code, asked, args), expected);
+            let tables: Vec<_> = tables
+                .iter()
+                .zip(0..)
+                .map(|(calls, arch)| Table { arch, calls: calls.clone() })
+                .collect();
+            let code = program(&tables, 99);
+            prop_assert_eq!(run(&code, arch, asked, args), expected);
         }
     }
 }

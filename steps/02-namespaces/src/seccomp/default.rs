@@ -8,9 +8,9 @@
 
 use std::collections::HashSet;
 
-use super::Verdict;
+use super::abi::Abi;
 use super::profile::{Comparison, Condition};
-use super::syscalls;
+use super::{Table, Verdict};
 use crate::capabilities::CapSet;
 
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
@@ -77,6 +77,7 @@ const UNLESS: &[(&[&str], &[&str])] = &[
             "setdomainname",
             "sethostname",
             "setns",
+            "umount",
             "umount2",
             "unshare",
         ],
@@ -90,7 +91,17 @@ const UNLESS: &[(&[&str], &[&str])] = &[
     (&["SYS_PACCT"], &["acct"]),
     (&["SYS_PTRACE"], &["kcmp", "pidfd_getfd", "process_madvise"]),
     (&["SYS_RAWIO"], &["iopl", "ioperm"]),
-    (&["SYS_TIME"], &["settimeofday", "clock_settime", "clock_adjtime"]),
+    (
+        &["SYS_TIME"],
+        &[
+            "clock_adjtime",
+            "clock_adjtime64",
+            "clock_settime",
+            "clock_settime64",
+            "settimeofday",
+            "stime",
+        ],
+    ),
     (&["SYS_TTY_CONFIG"], &["vhangup"]),
     (
         &["SYS_NICE"],
@@ -98,18 +109,17 @@ const UNLESS: &[(&[&str], &[&str])] = &[
     ),
 ];
 
-/// The verdict for every call that this machine knows. It depends on the
+/// The verdict for every call that this table has. It depends on the
 /// capabilities because the two are doors in a row: with `--cap-add
 /// SYS_ADMIN` the kernel would let a process mount, so this has to let the
 /// call through, too.
-pub(super) fn verdicts(caps: CapSet) -> Vec<(u32, Verdict)> {
+pub(super) fn table(abi: &Abi, caps: CapSet) -> Table {
     let refused = refused(caps);
     let admin = holds(caps, "SYS_ADMIN");
-    let mut all: Vec<_> = syscalls::all()
-        .map(|(name, number)| (number, verdict(name, &refused, admin)))
-        .collect();
-    all.sort_unstable_by_key(|(number, _)| *number);
-    all
+    let calls = abi
+        .calls()
+        .map(|(name, number)| (number, verdict(name, &refused, admin)));
+    Table { arch: abi.arch, calls: calls.collect() }
 }
 
 /// The names of both lists, without those that a capability opens.
@@ -185,10 +195,12 @@ mod tests {
 
     #[test]
     fn every_name_in_the_lists_is_a_call() {
-        let known: Vec<_> = syscalls::all().map(|(name, _)| name).collect();
+        let abis = [Some(Abi::native()), Abi::compat()];
+        let known =
+            |name| abis.iter().flatten().any(|abi| abi.number(name).is_some());
         let lists = UNLESS.iter().flat_map(|(_, calls)| *calls);
         for name in NEVER.iter().chain(lists) {
-            assert!(known.contains(name), "{name} is misspelt");
+            assert!(known(name), "{name} is misspelt");
         }
     }
 

@@ -5,8 +5,11 @@
 //! sixty calls that only a host needs; each is a door that stays shut even
 //! for root inside.
 
+mod abi;
 mod bpf;
 mod default;
+#[cfg(target_arch = "x86_64")]
+mod i386;
 mod profile;
 mod syscalls;
 
@@ -15,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::capabilities::CapSet;
 use crate::{Error, mountfd::last_errno};
-pub(crate) use bpf::Verdict;
+use abi::Abi;
+pub(crate) use bpf::{Table, Verdict};
 pub use profile::{Action, Comparison, Condition, Document, Rule, Scope};
 
 /// Which profile a process gets.
@@ -53,11 +57,14 @@ impl Profile {
     pub(crate) fn compile(&self, caps: CapSet) -> Result<Filter, Error> {
         let code = match self {
             Profile::DockerDefault => {
-                bpf::program(&default::verdicts(caps), default::ENOSYS)
+                let abis = [Some(Abi::native()), Abi::compat()];
+                let tables = abis.iter().flatten();
+                let tables = tables.map(|abi| default::table(abi, caps));
+                bpf::program(&tables.collect::<Vec<_>>(), default::ENOSYS)
             }
             Profile::Custom(document) => {
-                let (calls, unknown) = document.verdicts(caps)?;
-                bpf::program(&calls, unknown)
+                let tables = document.tables(caps)?;
+                bpf::program(&tables, document.unknown())
             }
         };
         if code.len() > LONGEST {

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Verdict;
-use super::syscalls;
+use super::abi::Abi;
+use super::{Table, Verdict};
 use crate::Error;
 use crate::capabilities::CapSet;
 
@@ -23,9 +23,27 @@ pub struct Document {
     /// The errno of `default_action` if that is `SCMP_ACT_ERRNO`; EPERM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_errno_ret: Option<u16>,
+    /// Whose programs the rules are for; if none are named, those of this
+    /// machine's own kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub architectures: Vec<String>,
+    /// The same, for each machine that the file may be used on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arch_map: Vec<Machine>,
     /// The rules; the first that fits wins.
     #[serde(default)]
     pub syscalls: Vec<Rule>,
+}
+
+/// Which other programs a machine runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Machine {
+    /// libseccomp's name of the machine.
+    pub architecture: String,
+    /// And of the programs that are not of its own kind.
+    #[serde(default)]
+    pub sub_architectures: Option<Vec<String>>,
 }
 
 /// What happens to some system calls.
@@ -135,15 +153,33 @@ fn null_is_empty<'de, D: serde::Deserializer<'de>>(
 }
 
 impl Document {
-    /// The verdict for each call that a rule names, and for all others.
+    /// The rules for each kind of program that the profile speaks of. The
+    /// calls of others are all [`unknown`](Document::unknown).
+    pub(super) fn tables(&self, caps: CapSet) -> Result<Vec<Table>, Error> {
+        let compat = Abi::compat().filter(|_| self.names_compat());
+        let abis = [Some(Abi::native()), compat];
+        abis.iter().flatten().map(|abi| self.table(abi, caps)).collect()
+    }
+
+    /// What happens to a call that no rule names.
+    pub(super) fn unknown(&self) -> u32 {
+        self.default_action.value(self.default_errno_ret)
+    }
+
+    /// Whether 32-bit programs are meant, too.
+    fn names_compat(&self) -> bool {
+        let here = self.arch_map.iter();
+        let here = here.filter(|it| it.architecture == "SCMP_ARCH_X86_64");
+        let subs = here.flat_map(|it| it.sub_architectures.iter().flatten());
+        self.architectures.iter().chain(subs).any(|it| it == "SCMP_ARCH_X86")
+    }
+
+    /// The verdict for each call that a rule names.
     ///
     /// The first rule that fits decides. A rule without conditions fits
     /// always, so it closes its calls for the rules behind it.
-    pub(super) fn verdicts(
-        &self,
-        caps: CapSet,
-    ) -> Result<(Vec<(u32, Verdict)>, u32), Error> {
-        let default = self.default_action.value(self.default_errno_ret);
+    fn table(&self, abi: &Abi, caps: CapSet) -> Result<Table, Error> {
+        let default = self.unknown();
         let mut calls: BTreeMap<u32, Verdict> = BTreeMap::new();
         // Verdicts that no later rule may change.
         let mut closed = Vec::new();
@@ -155,7 +191,7 @@ impl Document {
             check(&rule.args)?;
             for name in rule.names.iter().chain(&rule.name) {
                 // A call of another machine; profiles name them all.
-                let Some(number) = syscalls::number(name) else { continue };
+                let Some(number) = abi.number(name) else { continue };
                 if closed.contains(&number) {
                     continue;
                 }
@@ -170,7 +206,7 @@ impl Document {
                 }
             }
         }
-        Ok((calls.into_iter().collect(), default))
+        Ok(Table { arch: abi.arch, calls })
     }
 }
 

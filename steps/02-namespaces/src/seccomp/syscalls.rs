@@ -14,11 +14,6 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, u32)> {
     named.chain(NEWEST.iter().copied())
 }
 
-/// The number of the call `name`, if this machine has it.
-pub(crate) fn number(name: &str) -> Option<u32> {
-    all().find(|(known, _)| *known == name).map(|(_, number)| number)
-}
-
 /// Calls that are newer than the libc crate. They have the same number on
 /// every machine.
 const NEWEST: &[(&str, u32)] = &[
@@ -154,12 +149,5 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!((numbers.len(), names.len()), (count, count));
-    }
-
-    #[test]
-    fn the_numbers_are_the_machines() {
-        assert_eq!(number("read"), Some(libc::SYS_read as u32));
-        assert_eq!(number("mseal"), Some(462));
-        assert_eq!(number("no_such_call"), None);
     }
 }
