@@ -19,8 +19,9 @@ pub(crate) const NEWEST: (u16, u16) = (1, 51);
 /// Options that stand before the command.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Global {
-    /// Where the daemon is: unix://PATH or tcp://HOST:PORT [default:
-    /// $DOCKER_HOST, else a daemon of this machine, started on demand]
+    /// Where the daemon is: unix://PATH, tcp://HOST:PORT or ssh://HOST
+    /// [default: $DOCKER_HOST, else a daemon of this machine, started on
+    /// demand]
     #[arg(short = 'H', long, value_name = "URL")]
     pub(crate) host: Option<String>,
     /// Name of the docker context that says where the daemon is [default:
@@ -102,7 +103,18 @@ fn version(text: &str) -> Option<(u16, u16)> {
 
 /// Docker's sentence, the cause, and the way out.
 fn unreachable_daemon(why: Error) -> anyhow::Error {
-    let Error::Connect { host, cause } = &why else { return why.into() };
+    let (host, cause) = match &why {
+        Error::Connect { host, cause } => (host, cause),
+        Error::Http { host, .. } if host.starts_with("ssh://") => {
+            let text = format!(
+                "{why}\nssh has ended without a word from {host}: skiff has to \
+                 be in the PATH there, and ssh has to come in without a \
+                 password"
+            );
+            return Failure::new(1, text).into();
+        }
+        _ => return why.into(),
+    };
     let text = format!(
         "Cannot connect to the Docker daemon at {host}. Is the docker daemon \
          running?\n{cause}; start one with: skiff daemon -H {host}"

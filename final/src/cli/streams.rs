@@ -146,7 +146,7 @@ async fn send_input(
 
 /// Reads standard input on a thread of its own: a read(2) from a terminal
 /// cannot be given up, and the program must be able to end during one.
-fn read_stdin() -> tokio::sync::mpsc::Receiver<Vec<u8>> {
+pub(crate) fn read_stdin() -> tokio::sync::mpsc::Receiver<Vec<u8>> {
     let (send, receive) = tokio::sync::mpsc::channel(4);
     std::thread::spawn(move || {
         let mut buffer = vec![0; 32 << 10];

@@ -1,6 +1,7 @@
 //! Commands about the engine itself.
 
 mod df;
+mod dial_stdio;
 mod events;
 mod info;
 
@@ -17,6 +18,9 @@ pub(crate) use info::{FormatArgs, info, version};
 pub(crate) enum Group {
     /// Show what takes how much room
     Df(df::DfArgs),
+    /// Connect standard input and output to the daemon, for ssh
+    #[command(hide = true)]
+    DialStdio,
     Events(EventsArgs),
     /// Show what the engine and its host are like
     Info(FormatArgs),
@@ -28,6 +32,7 @@ impl Group {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<u8> {
         match self {
             Group::Df(args) => df::df(context, args).await,
+            Group::DialStdio => dial_stdio::dial_stdio(context).await,
             Group::Events(args) => events(context, args).await,
             Group::Info(args) => info(context, args).await,
             Group::Prune(args) => prune::system(context, args).await,

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::ssh::Remote;
 use crate::Error;
 
 /// Where a daemon listens, in the notation of `DOCKER_HOST` and `-H`.
@@ -16,6 +17,8 @@ pub enum Host {
     Unix(PathBuf),
     /// `tcp://127.0.0.1:2375`, kept as `HOST:PORT`.
     Tcp(String),
+    /// `ssh://me@machine`
+    Ssh(Remote),
 }
 
 impl Host {
@@ -23,7 +26,7 @@ impl Host {
     /// socket it means nothing.
     pub(crate) fn header(&self) -> &str {
         match self {
-            Host::Unix(_) => "localhost",
+            Host::Unix(_) | Host::Ssh(_) => "localhost",
             Host::Tcp(address) => address,
         }
     }
@@ -40,7 +43,7 @@ impl Host {
     pub fn unix(&self) -> Option<&std::path::Path> {
         match self {
             Host::Unix(path) => Some(path),
-            Host::Tcp(_) => None,
+            Host::Tcp(_) | Host::Ssh(_) => None,
         }
     }
 }
@@ -50,6 +53,7 @@ impl fmt::Display for Host {
         match self {
             Host::Unix(path) => write!(f, "unix://{}", path.display()),
             Host::Tcp(address) => write!(f, "tcp://{address}"),
+            Host::Ssh(remote) => remote.fmt(f),
         }
     }
 }
@@ -77,8 +81,7 @@ impl FromStr for Host {
                     Some(_) => Ok(Host::Tcp(address.to_owned())),
                 }
             }
-            "ssh" => Err(bad("ssh is not supported; forward the socket with \
-                 ssh -L and use tcp:// or unix://")),
+            "ssh" => Remote::parse(rest).map(Host::Ssh).map_err(bad),
             _ => Err(bad("the scheme is unknown")),
         }
     }
@@ -90,7 +93,9 @@ mod tests {
 
     #[test]
     fn hosts_are_read_and_written_alike() {
-        for text in ["unix:///run/a.sock", "tcp://127.0.0.1:2375"] {
+        let all =
+            ["unix:///run/a.sock", "tcp://127.0.0.1:2375", "ssh://me@box"];
+        for text in all {
             assert_eq!(text.parse::<Host>().unwrap().to_string(), text);
         }
     }

@@ -1,10 +1,11 @@
-//! The other side: asking a daemon, over a Unix socket or TCP.
+//! The other side: asking a daemon, over a Unix socket, TCP or ssh.
 //!
 //! HTTP does not care what carries it. For a Unix socket the connection is
 //! made by path instead of by host and port, and that is the difference.
 
 mod hijack;
 mod host;
+mod ssh;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use tokio_rustls::rustls::ClientConfig;
 use crate::Error;
 pub use hijack::{Input, Output, Tunnel};
 pub use host::Host;
+pub use ssh::Remote;
 
 /// Talks to one daemon; every request opens a connection of its own, which
 /// on a Unix socket costs some microseconds and spares us a pool.
@@ -209,7 +211,7 @@ impl Client {
         &self,
         request: Request<UnsyncBoxBody<Bytes, std::io::Error>>,
     ) -> Result<Response<Incoming>, Error> {
-        let io = TokioIo::new(self.connect().await?);
+        let io = TokioIo::new(self.dial().await?);
         let (mut sender, connection) =
             http1::handshake(io).await.map_err(|it| self.not_http(it))?;
         // The connection is driven by a task of its own; it ends with the
@@ -218,15 +220,25 @@ impl Client {
         sender.send_request(request).await.map_err(|it| self.not_http(it))
     }
 
-    /// Opens a connection. connect(2) on a Unix socket fails at once if
-    /// nobody listens; over TCP it may take minutes, which is left to the
-    /// user's patience and Ctrl-C.
-    async fn connect(&self) -> Result<Pin<Box<dyn Wire>>, Error> {
+    /// Opens a connection, on which nothing has been said yet. connect(2) on
+    /// a Unix socket fails at once if nobody listens; over TCP it may take
+    /// minutes, which is left to the user's patience and Ctrl-C.
+    ///
+    /// # Errors
+    /// [`Error::Connect`], or [`Error::Handshake`] with TLS.
+    pub async fn dial(&self) -> Result<Pin<Box<dyn Wire>>, Error> {
         let failed =
             |cause| Error::Connect { host: self.host.to_string(), cause };
         let address = match &self.host {
             Host::Unix(path) => {
                 let wire = UnixStream::connect(path).await;
+                return Ok(Box::pin(wire.map_err(failed)?));
+            }
+            Host::Ssh(remote) => {
+                let wire = remote.dial().and_then(|wire| {
+                    wire.set_nonblocking(true)?;
+                    UnixStream::from_std(wire)
+                });
                 return Ok(Box::pin(wire.map_err(failed)?));
             }
             Host::Tcp(address) => address,
@@ -268,7 +280,7 @@ fn untrusted(cause: &std::io::Error) -> Option<rustls::Error> {
 }
 
 /// A byte stream in both directions.
-trait Wire: AsyncRead + AsyncWrite + Send {}
+pub trait Wire: AsyncRead + AsyncWrite + Send {}
 impl<T: AsyncRead + AsyncWrite + Send> Wire for T {}
 
 /// The daemon's own sentence, from `{"message": "…"}` or else the body.
