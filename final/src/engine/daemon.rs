@@ -15,6 +15,7 @@ use cli_api::server::{ApiVersion, Identity, serve};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::activation;
 use super::config::{Settings, claim_runtime_dir};
 use super::{Engine, listen, logging};
 use crate::api;
@@ -114,6 +115,7 @@ async fn answer(
         servers.spawn(serve(listener, router, identity.clone(), stop));
     }
     tracing::info!("API listens on {}", hosts.join(", "));
+    activation::tell_ready();
     until_the_end(&engine, flags, log).await?;
     stop.send_replace(true);
     // Streams that follow a log or events have no end of their own.

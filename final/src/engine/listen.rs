@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use cli_api::server::{Listener, bind_tcp, bind_unix};
 use cli_api::tls;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 
+use super::activation::{self, Given};
 use super::config::Settings;
 use crate::rootless::Keeper;
 
@@ -27,9 +28,31 @@ pub async fn on(
 ) -> anyhow::Result<Vec<Listener>> {
     let mut listeners = Vec::new();
     for host in hosts {
-        listeners.push(bind(host, settings).await?);
+        match host.strip_prefix("fd://") {
+            Some(which) => listeners.extend(activated(which, settings)?),
+            None => listeners.push(bind(host, settings).await?),
+        }
     }
     Ok(listeners)
+}
+
+/// Listens on what systemd has opened.
+fn activated(
+    which: &str,
+    settings: &Settings,
+) -> anyhow::Result<Vec<Listener>> {
+    let listen = |given| match given {
+        Given::Unix(unix) => Ok(Listener::Unix(UnixListener::from_std(unix)?)),
+        Given::Tcp(tcp) => {
+            let address = tcp.local_addr()?;
+            let protection = settings.protection();
+            if !address.ip().is_loopback() {
+                protection.suffices(&format!("fd://{which} ({address})"))?;
+            }
+            protect(TcpListener::from_std(tcp)?, protection)
+        }
+    };
+    activation::sockets(which)?.into_iter().map(listen).collect()
 }
 
 async fn bind(host: &str, settings: &Settings) -> anyhow::Result<Listener> {
@@ -38,8 +61,8 @@ async fn bind(host: &str, settings: &Settings) -> anyhow::Result<Listener> {
     }
     let Some(address) = host.strip_prefix("tcp://") else {
         bail!(
-            "cannot listen on {host}: an address starts with unix:// or \
-             tcp://"
+            "cannot listen on {host}: an address starts with unix://, tcp:// \
+             or fd://"
         );
     };
     let protection = settings.protection();
@@ -51,6 +74,13 @@ async fn bind(host: &str, settings: &Settings) -> anyhow::Result<Listener> {
         Some(it) => bind_outside(&it.keeper, &address)?,
         None => bind_tcp(&address).await?,
     };
+    protect(tcp, protection)
+}
+
+fn protect(
+    tcp: TcpListener,
+    protection: Protection,
+) -> anyhow::Result<Listener> {
     match protection {
         Protection::None { .. } => Ok(Listener::Tcp(tcp)),
         Protection::Tls { own, clients, .. } => {

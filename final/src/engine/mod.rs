@@ -10,6 +10,7 @@
 //! Everything below is synchronous: system calls and files. The API calls it
 //! on tokio's threads for blocking work, so a verb reads top to bottom.
 
+mod activation;
 pub mod build;
 pub mod catalogue;
 pub mod commit;

@@ -34,8 +34,9 @@ pub struct Settings {
     #[arg(long)]
     #[serde(skip)]
     pub validate: bool,
-    /// Listen here: unix://PATH or tcp://HOST:PORT; may repeat. A port that
-    /// other machines reach needs --tlsverify
+    /// Listen here: unix://PATH, tcp://HOST:PORT, or fd:// for the sockets
+    /// that systemd opened; may repeat. A port that other machines reach
+    /// needs --tlsverify
     #[arg(short = 'H', long = "host", value_name = "URL")]
     pub hosts: Vec<String>,
     /// Speak TLS on TCP ports; false allows plain HTTP beyond loopback
