@@ -1,5 +1,6 @@
 //! `docker info`, `version` and `system df`.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use super::Engine;
 use super::containers::list::Query;
 use super::containers::state::{Status, now};
+use super::containers::validate;
 use super::daemon::{API_VERSION, MIN_API_VERSION};
 use super::error::{Error, Result};
 
@@ -141,7 +143,8 @@ impl Engine {
     fn about_settings(&self) -> Value {
         let config = self.config();
         let log = config.log_driver.as_deref().unwrap_or("json-file");
-        let runtime = json!({ "path": "skiff shim" });
+        let shim = |name| (name, json!({ "path": "skiff shim" }));
+        let runtimes = BTreeMap::from(validate::RUNTIMES.map(shim));
         let mut security = vec!["name=seccomp,profile=builtin".to_owned()];
         if config.rootless.is_some() {
             security.push("name=rootless".to_owned());
@@ -169,7 +172,7 @@ impl Engine {
             "RegistryConfig": self.registry_config(),
             "GenericResources": null,
             "Labels": config.labels,
-            "Runtimes": { "skiff": runtime },
+            "Runtimes": runtimes,
             "DefaultRuntime": "skiff",
             "InitBinary": "skiff",
             "ContainerdCommit": { "ID": "" },

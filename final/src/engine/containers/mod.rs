@@ -43,7 +43,7 @@ pub mod stop;
 pub mod top;
 mod tree;
 pub mod update;
-mod validate;
+pub(super) mod validate;
 mod warnings;
 
 use std::collections::BTreeMap;

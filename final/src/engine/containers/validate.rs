@@ -108,6 +108,11 @@ fn modes(host: &HostConfig) -> Result<()> {
     check("cgroup namespace", &host.cgroupns_mode, &cgroup, false)
 }
 
+/// What `--runtime` may say: our own name, and those that Docker's default
+/// has, which scripts and Compose files spell out. All are the shim.
+pub(in crate::engine) const RUNTIMES: [&str; 3] =
+    ["skiff", "runc", "io.containerd.runc.v2"];
+
 /// What other engines, systems or machines have.
 fn elsewhere(host: &HostConfig) -> Result<()> {
     let only = |field: &str, value: &str, words: &[&str]| {
@@ -116,11 +121,9 @@ fn elsewhere(host: &HostConfig) -> Result<()> {
         }
         refuse(format!("HostConfig.{field}: {value:?} is not supported here"))
     };
-    if !matches!(host.runtime.as_str(), "" | "skiff") {
-        return refuse(format!(
-            "unknown or invalid runtime name: {}",
-            host.runtime
-        ));
+    let runtime = host.runtime.as_str();
+    if !runtime.is_empty() && !RUNTIMES.contains(&runtime) {
+        return refuse(format!("unknown or invalid runtime name: {runtime}",));
     }
     only("Isolation", &host.isolation, &["default"])?;
     only("Cgroup", &host.cgroup, &[])?;
@@ -352,6 +355,15 @@ mod tests {
         ];
         let said: Vec<_> = all.iter().map(|host| refused(host)).collect();
         insta::assert_snapshot!(said.join("\n"));
+    }
+
+    #[test]
+    fn dockers_default_runtime_may_be_named() {
+        for name in ["", "runc", "io.containerd.runc.v2", "skiff"] {
+            let runtime = name.to_owned();
+            let host = HostConfig { runtime, ..HostConfig::default() };
+            assert!(check(&Config::default(), &host).is_ok(), "{name}");
+        }
     }
 
     #[test]
