@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use namespaces::WindowSize;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -16,6 +17,9 @@ use rustix::net::{RecvFlags, recv};
 use super::protocol::{Answer, Attach, Refusal, Request, Status};
 use super::spec::{Exit, SHIM_LOG, SOCKET, SPEC, Spec};
 use super::{Error, own_exe};
+
+/// From the end of a shim's socket to its last word.
+const LAST_BREATH: Duration = Duration::from_secs(1);
 
 /// A handle on one shim, found by the directory of its files. It holds no
 /// connection, so it stays valid across restarts of either side.
@@ -178,7 +182,29 @@ impl Client {
             Ok((_, Answer::Exited(exit))) => Ok(exit),
             Ok((_, other)) => Err(unexpected(other)),
             // A shim that has ended has left its last word on disk.
-            Err(error) => Exit::load(&self.dir)?.ok_or(error),
+            Err(error) => self.last_exit()?.ok_or(error),
+        }
+    }
+
+    /// What a shim that does not answer any more has written down. It takes
+    /// its socket away first, so who finds neither is a moment too early.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if the file is damaged.
+    pub fn last_exit(&self) -> Result<Option<Exit>, Error> {
+        let began = Instant::now();
+        loop {
+            let exit = Exit::load(&self.dir)?;
+            let killed = || self.dir.join(SOCKET).exists();
+            let forgotten = || !self.dir.exists();
+            if exit.is_some()
+                || killed()
+                || forgotten()
+                || began.elapsed() > LAST_BREATH
+            {
+                return Ok(exit);
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 

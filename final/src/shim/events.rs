@@ -4,7 +4,8 @@
 //! container and must be small, and because it forked: what poll(2) says is
 //! ready is done at once and never blocks. Everything that could make it
 //! wait is made non-blocking, and everything that must be kept is bounded:
-//! an attacher may be a megabyte behind, the process's input 64 KiB.
+//! an attacher may be a megabyte behind and then holds up the process, as a
+//! full pipe does; the process's input may be 64 KiB.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
@@ -14,7 +15,7 @@ use cli_api::state;
 use jiff::Timestamp;
 use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 
 use super::peer::{Peer, Role};
 use super::protocol::{Answer, Request, Status};
@@ -25,13 +26,19 @@ use super::streams::Got;
 /// The signals that this process takes, as something to poll.
 pub(super) type Signals = SignalFd;
 
+/// How often 64 KiB are read from what a process has left in a pipe: as much
+/// as a pipe may hold, see `pipe-max-size` in pipe(7).
+const REST: usize = 16;
+
 /// Everything that may happen to a shim. It is over when the process has
 /// ended, the last word is on disk, and all attachers have taken what they
-/// were sent (or lost their chance).
+/// were sent or are gone.
 #[derive(Debug)]
 pub(super) struct Events {
     shim: Shim,
-    listener: UnixListener,
+    /// Closed with the last word; an attacher may take what it was sent when
+    /// it likes.
+    listener: Option<UnixListener>,
     signals: Signals,
     peers: Vec<Peer>,
     log: Option<Writer>,
@@ -65,7 +72,7 @@ impl Events {
             log: None,
             log_failed: false,
             shim,
-            listener,
+            listener: Some(listener),
             signals,
             peers: Vec::new(),
             ended: None,
@@ -86,11 +93,9 @@ impl Events {
             self.finish_if_ended();
             for peer in &mut self.peers {
                 peer.flush();
-                peer.lose_patience(self.exit.is_some());
             }
             self.forget_gone();
         }
-        run::forget_socket(&self.shim.spec.dir);
     }
     // ANCHOR_END: events
 
@@ -105,11 +110,7 @@ impl Events {
             .iter()
             .map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags))
             .collect();
-        // Only somebody who does not take his output needs a clock.
-        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
-        let watched = self.peers.iter().any(Peer::has_output);
-        let timeout = watched.then_some(&second);
-        if poll(&mut fds, timeout).is_err() {
+        if poll(&mut fds, None).is_err() {
             return Vec::new(); // EINTR
         }
         let happened = sources.iter().zip(&fds);
@@ -122,15 +123,16 @@ impl Events {
     /// Who may become ready now, and what for.
     fn sources(&self) -> Vec<(Source, BorrowedFd<'_>, PollFlags)> {
         let (read, write) = (PollFlags::IN, PollFlags::OUT);
-        let mut list = vec![
-            (Source::Listener, self.listener.as_fd(), read),
-            (Source::Signals, self.signals.as_fd(), read),
-        ];
+        let mut list = vec![(Source::Signals, self.signals.as_fd(), read)];
+        if let Some(listener) = &self.listener {
+            list.push((Source::Listener, listener.as_fd(), read));
+        }
         if self.ended.is_none() {
             list.push((Source::Process, self.shim.created.pidfd(), read));
         }
         let streams = &self.shim.streams;
-        // The process waits in its write(2) while somebody is too slow.
+        // The process waits in its write(2) while somebody is too slow, as
+        // Docker's does: `docker run … | less` may be read tomorrow.
         if !self.peers.iter().any(Peer::is_full) {
             for (index, output) in streams.outputs.iter().enumerate() {
                 if let Some(fd) = &output.fd {
@@ -166,7 +168,8 @@ impl Events {
 
     /// A new connection. One that was given up meanwhile is no error.
     fn accept(&mut self) {
-        if let Ok((socket, _)) = self.listener.accept() {
+        let Some(listener) = &self.listener else { return };
+        if let Ok((socket, _)) = listener.accept() {
             self.peers.extend(Peer::new(socket));
         }
     }
@@ -340,9 +343,7 @@ impl Events {
             return;
         }
         self.end_the_rest();
-        if !self.drain() {
-            return; // the rest of the output has to wait a little
-        }
+        self.drain();
         let exit = Exit {
             code: ended.code,
             signal: ended.signal,
@@ -351,12 +352,16 @@ impl Events {
             error: std::mem::take(&mut self.error),
         };
         self.remove_cgroup();
+        // Before anybody can know of the end: the next shim of this container
+        // is a matter of milliseconds, and makes a socket in the same place.
+        run::forget_socket(&self.shim.spec.dir);
         // On disk before anybody is told: who has heard of the end may look
         // for its record at once.
         let path = self.shim.spec.dir.join(EXIT);
         if let Err(error) = state::write_json(&path, &exit) {
             eprintln!("{error}");
         }
+        self.listener = None;
         for peer in &mut self.peers {
             if peer.role == Role::Waits {
                 peer.answer(&Answer::Exited(exit.clone()));
@@ -375,23 +380,19 @@ impl Events {
         }
     }
 
-    /// Takes what is left in the pipes. It does not wait for their end: a
-    /// process that an exec has left in the background may hold them for
-    /// ever. False if an attacher has to take something first.
-    fn drain(&mut self) -> bool {
+    /// Takes what is left in the pipes, which is little enough to be kept
+    /// for attachers that are behind. It does not wait for their end: a
+    /// process that an exec has left in the background may hold them, and
+    /// write into them, for ever.
+    fn drain(&mut self) {
         for index in 0..self.shim.streams.outputs.len() {
-            loop {
-                if self.peers.iter().any(Peer::is_full) {
-                    return false;
-                }
-                if !self.take_output(index) {
-                    break;
-                }
+            let mut pieces = 0;
+            while pieces < REST && self.take_output(index) {
+                pieces += 1;
             }
             let stream = self.shim.streams.outputs[index].stream;
             self.write_log(|log| log.finish(stream));
         }
-        true
     }
 
     fn count_oom_kills(&self) -> u64 {

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
 
 use cli_api::frames::{Stream, header};
 
@@ -13,11 +12,6 @@ use super::protocol::{Answer, Attach};
 /// What an attacher may be behind before the output of the process waits
 /// for it.
 const OUTPUT_LIMIT: usize = 1 << 20;
-
-/// How long it may take nothing at all then. `docker run … | less` holds
-/// its container up, as a pipe does; a client on a sleeping laptop must not
-/// do so for ever. Its log has everything anyway.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The longest question.
 const QUESTION_LIMIT: usize = 4096;
@@ -28,8 +22,6 @@ pub(super) struct Peer {
     socket: UnixStream,
     inbox: Vec<u8>,
     outbox: VecDeque<u8>,
-    /// When it last took something, or had nothing to take.
-    alive: Instant,
     /// The other side sends no more.
     pub(super) half_closed: bool,
     pub(super) gone: bool,
@@ -54,7 +46,6 @@ impl Peer {
             socket,
             inbox: Vec::new(),
             outbox: VecDeque::new(),
-            alive: Instant::now(),
             half_closed: false,
             gone: false,
             role: Role::Asks,
@@ -73,15 +64,6 @@ impl Peer {
     /// Whether the process has to wait for it.
     pub(super) fn is_full(&self) -> bool {
         self.outbox.len() >= OUTPUT_LIMIT
-    }
-
-    /// Gives it up if it has stopped taking.
-    pub(super) fn lose_patience(&mut self, closing: bool) {
-        let waits = self.is_full() || (closing && self.has_output());
-        if waits && self.alive.elapsed() > PATIENCE {
-            eprintln!("an attacher took nothing for {PATIENCE:?}: dropped");
-            self.gone = true;
-        }
     }
 
     /// Whether it attached to standard input.
@@ -147,9 +129,6 @@ impl Peer {
     }
 
     fn send(&mut self, bytes: &[u8]) {
-        if self.outbox.is_empty() {
-            self.alive = Instant::now();
-        }
         self.outbox.extend(bytes);
     }
 
@@ -161,10 +140,7 @@ impl Peer {
                 return;
             }
             match self.socket.write(part) {
-                Ok(count) => {
-                    self.outbox.drain(..count);
-                    self.alive = Instant::now();
-                }
+                Ok(count) => drop(self.outbox.drain(..count)),
                 Err(it) if it.kind() == ErrorKind::WouldBlock => return,
                 Err(it) if it.kind() == ErrorKind::Interrupted => {}
                 Err(_) => self.gone = true,

@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 use super::{Container, lock};
 use crate::engine::error::{Error, Result};
 use crate::engine::events::attributes;
+use crate::shim::Client;
 use crate::shim::protocol::Attach;
-use crate::shim::{Client, Exit};
 
 /// Somebody who came before the start.
 #[derive(Debug)]
@@ -39,10 +39,11 @@ impl Container {
         // Under the lock of the list: a start in between would not see us.
         let mut list = lock(&self.attachers);
         if self.status().has_process() {
-            match Client::new(&self.dir).attach(streams) {
+            let client = Client::new(&self.dir);
+            match client.attach(streams) {
                 Ok(stream) => return Ok(Attached::Now(stream)),
                 // It has just ended, and nobody has noted it yet.
-                Err(_) if matches!(Exit::load(&self.dir), Ok(Some(_))) => {}
+                Err(_) if matches!(client.last_exit(), Ok(Some(_))) => {}
                 Err(error) => return Err(Error::internal(error)),
             }
         }

@@ -1,8 +1,8 @@
 //! `docker exec`: one more process in a container that runs.
 //!
 //! It gets a shim of its own, which joins the container's namespaces and
-//! cgroup. What it was and how it ended is remembered until the container
-//! ends: the docker command asks for the exit code afterwards.
+//! cgroup. What it was and how it ended is remembered: the docker command
+//! asks for the exit code afterwards.
 
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -48,7 +48,8 @@ pub struct Exec {
     pub config: ExecConfig,
     /// The container's ID.
     pub container: String,
-    dir: PathBuf,
+    /// Its shim's files.
+    pub(super) dir: PathBuf,
     state: Mutex<State>,
 }
 
@@ -64,6 +65,21 @@ struct State {
 const REMEMBERED: usize = 256;
 
 impl Exec {
+    /// One that has not been started.
+    pub(super) fn new(
+        container: &Container,
+        id: String,
+        config: ExecConfig,
+    ) -> Exec {
+        Exec {
+            dir: container.dir.join("execs").join(&id),
+            id,
+            config,
+            container: container.id.clone(),
+            state: Mutex::default(),
+        }
+    }
+
     /// The shim's handle, for resize.
     pub fn client(&self) -> Client {
         Client::new(&self.dir)
@@ -119,9 +135,14 @@ impl Exec {
         }
     }
 
-    fn ended(&self, code: i32) {
+    pub(super) fn runs(&self, pid: i32) {
         let mut state = lock(&self.state);
-        state.running = false;
+        (state.started, state.running, state.pid) = (true, true, pid);
+    }
+
+    pub(super) fn ended(&self, code: i32) {
+        let mut state = lock(&self.state);
+        (state.started, state.running) = (true, false);
         state.exit_code = Some(code);
     }
 }
@@ -141,14 +162,8 @@ impl Engine {
         if config.cmd.first().is_none_or(String::is_empty) {
             return Err(Error::Invalid("No exec command specified".to_owned()));
         }
-        let id = id::hex64();
-        let exec = Arc::new(Exec {
-            dir: container.dir.join("execs").join(&id),
-            id,
-            config,
-            container: container.id.clone(),
-            state: Mutex::default(),
-        });
+        let exec = Arc::new(Exec::new(&container, id::hex64(), config));
+        exec.keep()?;
         container.remember(&exec);
         self.exec_event(&container, &exec, "exec_create");
         Ok(exec)
@@ -198,8 +213,7 @@ impl Engine {
                 Ok(stream)
             }
             Err((error, code)) => {
-                exec.ended(code);
-                let _ = std::fs::remove_dir_all(&exec.dir);
+                exec.keep_end(code);
                 Err(error)
             }
         }
@@ -232,7 +246,7 @@ impl Engine {
             }
         })?;
         let record = shim::Record::load(&exec.dir);
-        lock(&exec.state).pid = record.map_or(0, |record| record.pid);
+        exec.runs(record.map_or(0, |record| record.pid));
         Ok((client, stream))
     }
 
@@ -276,7 +290,7 @@ impl Engine {
         Ok(spec)
     }
 
-    fn exec_follow(
+    pub(super) fn exec_follow(
         self: &Arc<Self>,
         container: Arc<Container>,
         exec: Arc<Exec>,
@@ -289,8 +303,7 @@ impl Engine {
             .stack_size(256 << 10)
             .spawn(move || {
                 let code = client.wait().map_or(137, |exit| exit.code);
-                exec.ended(code);
-                let _ = std::fs::remove_dir_all(&exec.dir);
+                exec.keep_end(code);
                 let about = attributes([
                     ("execID", &exec.id),
                     ("exitCode", &code.to_string()),
@@ -309,10 +322,11 @@ impl Engine {
 }
 
 impl Container {
-    fn remember(&self, exec: &Arc<Exec>) {
+    pub(super) fn remember(&self, exec: &Arc<Exec>) {
         let mut execs = lock(&self.execs);
         if execs.len() >= REMEMBERED {
-            execs.retain(|_, old| !old.is_over());
+            let over = execs.extract_if(.., |_, old| old.is_over());
+            over.for_each(|(_, old)| old.forget());
         }
         execs.insert(exec.id.clone(), exec.clone());
     }

@@ -18,6 +18,7 @@ pub mod create;
 mod devices;
 mod discard;
 pub mod exec;
+mod exec_files;
 mod exit;
 pub mod health;
 pub mod host_config;

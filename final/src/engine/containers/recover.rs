@@ -69,8 +69,10 @@ impl Engine {
 
     /// Finds out what has become of one container.
     fn take_up(self: &Arc<Self>, container: &Arc<Container>) {
-        let _ = std::fs::remove_dir_all(container.dir.join("execs"));
         let record = container.record();
+        if !record.state.status.has_process() {
+            let _ = std::fs::remove_dir_all(container.dir.join("execs"));
+        }
         match record.state.status {
             Status::Removing | Status::Dead => self.finish_removal(container),
             Status::Running | Status::Paused => self.still_up(container),
@@ -87,29 +89,29 @@ impl Engine {
     /// It ran when the last daemon died.
     fn still_up(self: &Arc<Self>, container: &Arc<Container>) {
         let ran = container.with(|record| ran_since(&record.state.started_at));
-        match Exit::load(&container.dir) {
-            Ok(None) if alive(container) => {
-                let since = Instant::now().checked_sub(ran);
-                let client = Client::new(&container.dir);
-                let since = since.unwrap_or_else(Instant::now);
-                let told = oom::kills(container);
-                self.follow(container, client, since, told);
-                self.watch_health(container);
-            }
-            Ok(Some(exit)) => self.ended_meanwhile(container, exit, ran),
-            _ => {
-                self.kill_all(container);
-                let exit = Exit {
-                    code: 137,
-                    signal: Some(9),
-                    oom_killed: false,
-                    finished_at: super::state::now(),
-                    error: "its shim was gone when the engine came back"
-                        .to_owned(),
-                };
-                self.ended_meanwhile(container, exit, ran);
-            }
+        let client = Client::new(&container.dir);
+        let over = Exit::load(&container.dir).is_ok_and(|it| it.is_some());
+        if !over && alive(container) {
+            let since = Instant::now().checked_sub(ran);
+            let since = since.unwrap_or_else(Instant::now);
+            let told = oom::kills(container);
+            self.follow(container, client, since, told);
+            self.recover_execs(container);
+            self.watch_health(container);
+            return;
         }
+        let exit = client.last_exit().ok().flatten().unwrap_or_else(|| {
+            self.kill_all(container);
+            Exit {
+                code: 137,
+                signal: Some(9),
+                oom_killed: false,
+                finished_at: super::state::now(),
+                error: "its shim was gone when the engine came back".to_owned(),
+            }
+        });
+        self.recover_execs(container);
+        self.ended_meanwhile(container, exit, ran);
     }
 
     /// On a thread of its own: a restart policy may make it wait.
