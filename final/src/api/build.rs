@@ -18,7 +18,9 @@ use layers::build::BuildOptions;
 use super::blocking;
 use super::images::platform;
 use super::streams::{self, Query};
-use crate::engine::build::{Request, RunLimits, receive, tags};
+use crate::engine::build::{
+    FILTERS, Prune, Request, RunLimits, fetch, receive, tags,
+};
 use crate::engine::config::Ulimit;
 use crate::engine::filters::Filters;
 use crate::engine::images::auth::Logins;
@@ -43,16 +45,24 @@ async fn build(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let request = match asked(&Query(query), &headers) {
+    let query = Query(query);
+    let mut request = match asked(&query, &headers) {
         Ok(request) => request,
         Err(error) => {
             streams::drain(body).await;
             return Err(error);
         }
     };
+    let remote = query.get("remote").to_owned();
     let tar = streams::upload(body);
     streams::lines(engine, move |engine, progress| {
-        let context = receive(&engine.store, tar)?;
+        let context = match remote.as_str() {
+            "" => receive(&engine.store, tar)?,
+            url => fetch(&engine.store, url, progress)?,
+        };
+        if let Some(dockerfile) = &context.dockerfile {
+            request.options.dockerfile.clone_from(dockerfile);
+        }
         engine.build(context.path(), &request, progress)
     })
     .await
@@ -77,16 +87,23 @@ async fn prune(
     Params(query): Pairs,
 ) -> Result<Response, ApiError> {
     let query = Query(query);
-    let known = ["until", "label", "label!"];
-    let filters = Filters::parse(query.get("filters"), &known)?;
-    // Whoever asks for a part must not lose the whole.
-    let part = ["keep-storage", "reserved-space", "max-used-space"];
-    let part = part.into_iter().find(|it| !matches!(query.get(it), "" | "0"));
-    if let Some(part) = part {
-        let text = format!("{part} is not supported: the cache goes whole");
-        return Err(Error::Unsupported(text).into());
-    }
-    let pruned = blocking(move || engine.prune_build_cache(&filters));
+    let filters = Filters::parse(query.get("filters"), FILTERS)?;
+    let bytes = |name: &str| match query.get(name) {
+        "" | "0" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| {
+            ApiError::bad_request(format!(
+                "{name} is in bytes and expects an integer, got {text}"
+            ))
+        }),
+    };
+    let prune = Prune {
+        filters,
+        // The name before API 1.48.
+        reserved_space: bytes("reserved-space")?.or(bytes("keep-storage")?),
+        max_used_space: bytes("max-used-space")?,
+        min_free_space: bytes("min-free-space")?,
+    };
+    let pruned = blocking(move || engine.prune_build_cache(&prune));
     Ok(Json(pruned.await?).into_response())
 }
 
@@ -96,9 +113,6 @@ fn refuse(query: &Query) -> Result<(), ApiError> {
     let why = if query.get("version") == "2" {
         "BuildKit sessions (version=2) are not supported; set \
          DOCKER_BUILDKIT=0"
-    } else if !remote.is_empty() && remote != "client-session" {
-        "a build context at a URL is not supported: fetch or clone it, then \
-         build from the directory"
     } else if remote == "client-session" {
         "a build context by session is not supported; set DOCKER_BUILDKIT=0"
     } else if !query.get("outputs").is_empty() {
@@ -248,7 +262,8 @@ mod tests {
 
     #[test]
     fn what_is_not_done_is_refused_by_name() {
-        for text in ["version=2", "remote=https://x", "outputs=%5B1%5D"] {
+        let session = "remote=client-session";
+        for text in ["version=2", session, "outputs=%5B1%5D"] {
             assert!(refuse(&query(text)).is_err(), "{text}");
         }
     }

@@ -69,7 +69,8 @@ async fn view(
 ) -> Result<Response, ApiError> {
     let (name, verb) = split(&path)?;
     let query = Query(query);
-    only_for(&engine, std::slice::from_ref(&name), &query)?;
+    let platforms = query.all("platform");
+    only_for(&engine, std::slice::from_ref(&name), &platforms)?;
     match verb {
         "json" => {
             let version = understood_by(&headers, version);
@@ -139,6 +140,8 @@ async fn remove(
     Params(query): Pairs,
 ) -> Result<Response, ApiError> {
     let query = Query(query);
+    // Since API 1.50: one platform's part of an image, which is all of it.
+    only_for(&engine, std::slice::from_ref(&name), &query.all("platforms"))?;
     let (force, prune) = (query.flag("force"), !query.flag("noprune"));
     let gone = blocking(move || engine.remove_image(&name, force, prune));
     Ok(Json(gone.await?).into_response())
@@ -173,6 +176,12 @@ async fn create(
             platform,
             epoch: query.epoch()?,
         };
+        if request.source != "-" {
+            return streams::lines(engine, move |engine, progress| {
+                engine.import_url(&request, progress)
+            })
+            .await;
+        }
         let tar = streams::upload(body);
         return streams::lines(engine, move |engine, progress| {
             engine.import(&request, tar, progress)
@@ -192,12 +201,17 @@ async fn create(
     .await
 }
 
-async fn load(State(engine): Shared, body: Body) -> Result<Response, ApiError> {
+async fn load(
+    State(engine): Shared,
+    Params(query): Pairs,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let platform = platform(Query(query).get("platform"))?;
     let tar = streams::upload(body);
     streams::lines(engine, move |engine, progress| {
         // Whatever is wrong with the archive is told as the last line, and
         // the status is 200, as in Docker: clients look for it there.
-        if let Err(error) = engine.load(tar, progress) {
+        if let Err(error) = engine.load(tar, platform.as_ref(), progress) {
             progress.error(&error.to_string(), None);
         }
         Ok(())
@@ -214,7 +228,7 @@ async fn save(
     // The docker command repeats the parameter, old clients use commas.
     let names = names.iter().flat_map(|it| it.split(',')).map(str::to_owned);
     let names: Vec<_> = names.collect();
-    only_for(&engine, &names, &query)?;
+    only_for(&engine, &names, &query.all("platform"))?;
     export(engine, names).await
 }
 
@@ -223,10 +237,10 @@ async fn save(
 fn only_for(
     engine: &Engine,
     names: &[String],
-    query: &Query,
+    platforms: &[String],
 ) -> Result<(), ApiError> {
-    for text in query.all("platform") {
-        let Some(wanted) = platform(&text)? else { continue };
+    for text in platforms {
+        let Some(wanted) = platform(text)? else { continue };
         for name in names {
             engine.check_platform(name, &wanted)?;
         }

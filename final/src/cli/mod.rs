@@ -119,7 +119,7 @@ enum Command {
 enum Builder {
     Build(Box<image::build::BuildArgs>),
     /// Remove the build cache
-    Prune(prune::PruneAllArgs),
+    Prune(prune::PruneCacheArgs),
 }
 
 /// Runs the command that the program was called with.
@@ -197,7 +197,7 @@ async fn ask(context: &Context, command: Command) -> anyhow::Result<u8> {
             image::build::build(context, *args).await
         }
         Command::Builder(Builder::Prune(args)) => {
-            prune::all(context, args, &prune::CACHE).await
+            prune::cache(context, args).await
         }
         Command::Completion(_)
         | Command::Man(_)

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::query::{Filter, Query};
+use super::units::bytes;
 
 /// Flags of every `prune`.
 #[derive(Debug, Clone, Args)]
@@ -28,6 +29,23 @@ pub(crate) struct PruneAllArgs {
     all: bool,
     #[command(flatten)]
     args: PruneArgs,
+}
+
+/// `builder prune`, which can leave a part.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PruneCacheArgs {
+    #[command(flatten)]
+    all: PruneAllArgs,
+    /// Leave this much of the cache, that of the latest use
+    #[arg(long, visible_alias = "keep-storage", value_name = "BYTES",
+        value_parser = bytes)]
+    reserved_space: Option<i64>,
+    /// Leave at most this much of the cache
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    max_used_space: Option<i64>,
+    /// Stop when this much of the disk is free
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    min_free_space: Option<i64>,
 }
 
 /// What can be pruned.
@@ -98,7 +116,7 @@ pub(crate) async fn one(
     args: PruneArgs,
     kind: &Kind,
 ) -> anyhow::Result<u8> {
-    run(context, args, kind, false).await
+    run(context, args, kind, false, Query::new(kind.path)).await
 }
 
 /// As [`one`], for what has `--all`.
@@ -107,7 +125,21 @@ pub(crate) async fn all(
     args: PruneAllArgs,
     kind: &Kind,
 ) -> anyhow::Result<u8> {
-    run(context, args.args, kind, args.all).await
+    let query = Query::new(kind.path);
+    run(context, args.args, kind, args.all, query).await
+}
+
+/// `builder prune`.
+pub(crate) async fn cache(
+    context: &Context,
+    args: PruneCacheArgs,
+) -> anyhow::Result<u8> {
+    let query = Query::new(CACHE.path)
+        .maybe("reserved-space", args.reserved_space)
+        .maybe("max-used-space", args.max_used_space)
+        .maybe("min-free-space", args.min_free_space);
+    let PruneAllArgs { all, args } = args.all;
+    run(context, args, &CACHE, all, query).await
 }
 
 async fn run(
@@ -115,12 +147,13 @@ async fn run(
     args: PruneArgs,
     kind: &Kind,
     all: bool,
+    query: Query,
 ) -> anyhow::Result<u8> {
     let warning = if all { kind.warning_all } else { kind.warning };
     if !args.force && !confirm(warning)? {
         return Ok(0);
     }
-    let freed = request(context, kind, &args.filter, all).await?;
+    let freed = request(context, kind, query, &args.filter, all).await?;
     if kind.frees_space {
         println!("Total reclaimed space: {}", human::size(freed, 4));
     }
@@ -143,11 +176,11 @@ fn confirm(warning: &str) -> anyhow::Result<bool> {
 async fn request(
     context: &Context,
     kind: &Kind,
+    mut query: Query,
     filters: &[Filter],
     all: bool,
 ) -> anyhow::Result<f64> {
     let mut filters = filters.to_vec();
-    let mut query = Query::new(kind.path);
     match kind.path {
         "/images/prune" => {
             let dangling = (!all).to_string();
@@ -217,7 +250,9 @@ pub(crate) async fn system(
     }
     let mut freed = 0.0;
     for (kind, all) in kinds {
-        freed += request(context, kind, &args.args.filter, all).await?;
+        let query = Query::new(kind.path);
+        let filters = &args.args.filter;
+        freed += request(context, kind, query, filters, all).await?;
     }
     println!("Total reclaimed space: {}", human::size(freed, 4));
     Ok(0)

@@ -26,6 +26,7 @@ pub mod listen;
 pub mod logging;
 pub mod networks;
 pub mod progress;
+mod remote;
 pub mod system;
 pub mod volumes;
 

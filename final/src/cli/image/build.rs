@@ -127,8 +127,9 @@ pub(crate) struct BuildArgs {
     /// Say for each step whether the cache was used, and why not
     #[arg(long)]
     explain: bool,
-    /// A directory; - for a tar archive or a Dockerfile on standard input
-    #[arg(value_name = "PATH")]
+    /// A directory; - for a tar archive or a Dockerfile on standard input; or
+    /// the URL of one of these, or of a git repository
+    #[arg(value_name = "PATH|URL|-")]
     context: PathBuf,
 }
 
@@ -192,12 +193,26 @@ impl BuildArgs {
         if self.context == Path::new("-") {
             return self.body_from_stdin();
         }
+        if self.remote().is_some() {
+            let file = self.file.as_deref().unwrap_or(Path::new(""));
+            return Ok((file.to_string_lossy().into_owned(), Payload::none()));
+        }
         let files = BuildContext::open(&self.context, self.file.as_deref())?;
         files.check()?;
         let dockerfile = files.dockerfile.clone();
         let body =
             download::written("application/x-tar", move |out| files.write(out));
         Ok((dockerfile, body))
+    }
+
+    /// The URL, if the context is at one; the daemon fetches it.
+    fn remote(&self) -> Option<&str> {
+        const BEGINNINGS: [&str; 6] =
+            ["http://", "https://", "git://", "ssh://", "git@", "github.com/"];
+        let text = self.context.to_str()?;
+        // As with Docker, a directory of that name is the directory.
+        let is = BEGINNINGS.iter().any(|it| text.starts_with(it));
+        (is && !self.context.exists()).then_some(text)
     }
 
     /// A tar archive, or else a Dockerfile without a context.
@@ -257,6 +272,7 @@ impl BuildArgs {
         let query = Query::new("/build")
             .with("version", "1")
             .with("dockerfile", dockerfile)
+            .maybe("remote", self.remote())
             .flag("nocache", self.no_cache)
             .flag("pull", self.pull)
             .flag("q", self.quiet)

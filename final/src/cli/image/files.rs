@@ -22,6 +22,9 @@ pub(crate) struct SaveArgs {
     /// A tar file (docker-archive), or a directory (oci-dir)
     #[arg(long, value_enum, default_value_t, hide_default_value = true)]
     format: Format,
+    /// Only if they are for this platform, as linux/arm64
+    #[arg(long)]
+    platform: Option<String>,
     /// Names or IDs
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
@@ -51,6 +54,7 @@ pub(crate) async fn save(
     for image in &args.images {
         query = query.with("names", image);
     }
+    query = query.maybe("platform", args.platform.as_deref());
     let answer = context
         .client
         .send(Method::GET, &query.build(), Payload::none())
@@ -71,6 +75,9 @@ pub(crate) struct LoadArgs {
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
+    /// Only images for this platform, as linux/arm64
+    #[arg(long)]
+    platform: Option<String>,
 }
 
 /// `load`.
@@ -89,7 +96,10 @@ pub(crate) async fn load(
             download::upload(args.input.as_ref(), "application/x-tar").await?
         }
     };
-    let query = Query::new("/images/load").flag("quiet", args.quiet).build();
+    let query = Query::new("/images/load")
+        .flag("quiet", args.quiet)
+        .maybe("platform", args.platform.as_deref())
+        .build();
     let answer = context.client.send(Method::POST, &query, body).await?;
     progress::follow(answer, Show::Output, |_| ()).await?;
     Ok(0)

@@ -45,6 +45,9 @@ pub(crate) struct RmiArgs {
     /// Keep its parents that have no name
     #[arg(long)]
     no_prune: bool,
+    /// Only if it is for this platform, as linux/arm64; may repeat
+    #[arg(long)]
+    platform: Vec<String>,
     /// Names or IDs
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
@@ -56,10 +59,13 @@ pub(crate) async fn rmi(
     args: RmiArgs,
 ) -> anyhow::Result<u8> {
     each(&args.images, async |name| {
-        let query = Query::new(format!("/images/{}", segment(name)))
+        let mut query = Query::new(format!("/images/{}", segment(name)))
             .flag("force", args.force)
-            .flag("noprune", args.no_prune)
-            .build();
+            .flag("noprune", args.no_prune);
+        for platform in &args.platform {
+            query = query.with("platforms", platform);
+        }
+        let query = query.build();
         let none = Payload::none();
         let answer =
             match context.client.send(Method::DELETE, &query, none).await {

@@ -2,6 +2,8 @@
 //! client as Docker's classic builder does.
 
 mod context;
+mod prune;
+mod remote;
 mod run;
 
 use std::path::Path;
@@ -9,18 +11,17 @@ use std::sync::Arc;
 
 use layers::build::{BuildError, BuildEvent, BuildOptions, Builder};
 use layers::{ImageId, MountSource, Reference, RunMount, Stream};
-use serde::Serialize;
 use serde_json::json;
 
 use super::Engine;
 use super::error::{Error, Result};
-use super::filters::Filters;
 use super::images::auth::Logins;
-use super::images::list::until;
 use super::images::pull::{self, Source};
 use super::progress::Progress;
 
-pub use context::receive;
+pub use context::{Context, receive};
+pub use prune::{CachePruned, FILTERS, Prune};
+pub use remote::fetch;
 pub use run::{RunLimits, Runner, sweep};
 
 /// What `POST /build` asks for.
@@ -38,16 +39,6 @@ pub struct Request {
     pub hold_failed: bool,
     /// For base images, by registry.
     pub logins: Logins,
-}
-
-/// What `builder prune` freed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct CachePruned {
-    /// Keys of the steps that are forgotten.
-    pub caches_deleted: Vec<String>,
-    /// In bytes.
-    pub space_reclaimed: u64,
 }
 
 impl Engine {
@@ -99,33 +90,6 @@ impl Engine {
         if request.quiet {
             progress.stream(&format!("{id}\n"));
         }
-    }
-
-    /// Forgets the build cache, or what the filters pick of it.
-    ///
-    /// # Errors
-    /// A file that cannot be removed; [`Error::Invalid`] for a filter's
-    /// value.
-    pub fn prune_build_cache(&self, filters: &Filters) -> Result<CachePruned> {
-        // Steps have no labels, so a filter by one picks none of them.
-        if filters.one("label").is_some() {
-            let none = Vec::new();
-            return Ok(CachePruned {
-                caches_deleted: none,
-                space_reclaimed: 0,
-            });
-        }
-        let root = self.store.root();
-        let caches_deleted = match until(filters)? {
-            Some(until) => {
-                let until = std::time::SystemTime::try_from(until)
-                    .map_err(Error::internal)?;
-                layers::build::prune_cache_until(root, until)?
-            }
-            None => layers::build::prune_cache(root)?,
-        };
-        let swept = self.store.sweep(&|| self.image_users())?;
-        Ok(CachePruned { caches_deleted, space_reclaimed: swept.bytes })
     }
 }
 

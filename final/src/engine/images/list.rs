@@ -244,8 +244,16 @@ pub fn created(image: &Image) -> i64 {
 /// # Errors
 /// [`Error::Invalid`] for what is none of these.
 pub fn until(filters: &Filters) -> Result<Option<Timestamp>> {
-    let Some(text) = filters.one("until") else { return Ok(None) };
-    let bad = || Error::Invalid(format!("invalid filter 'until={text}'"));
+    time(filters, "until")
+}
+
+/// The same under another name.
+///
+/// # Errors
+/// As [`until`].
+pub fn time(filters: &Filters, key: &str) -> Result<Option<Timestamp>> {
+    let Some(text) = filters.one(key) else { return Ok(None) };
+    let bad = || Error::Invalid(format!("invalid filter '{key}={text}'"));
     if let Ok(seconds) = text.parse::<i64>() {
         return Timestamp::from_second(seconds).map(Some).map_err(|_| bad());
     }

@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
 use crate::engine::events::{Kind, attributes};
 use crate::engine::progress::Progress;
+use crate::engine::remote;
 
 /// What `docker import` asks for.
 #[derive(Debug, Clone, Default)]
@@ -86,16 +87,21 @@ impl Engine {
         Ok(archive::files(&self.store, name, out)?)
     }
 
-    /// Takes images in from such a tar.
+    /// Takes images in from such a tar, perhaps only those for a platform.
     ///
     /// # Errors
     /// What is wrong with the tar; images before the bad one stay.
     pub fn load(
         &self,
         tar: impl Read + Send,
+        platform: Option<&Platform>,
         progress: &Progress,
     ) -> Result<()> {
-        for loaded in archive::load(&self.store, tar)? {
+        let all = match platform {
+            Some(platform) => archive::load_for(&self.store, tar, platform)?,
+            None => archive::load(&self.store, tar)?,
+        };
+        for loaded in all {
             let id = &loaded.image;
             for name in &loaded.names {
                 progress.stream(&format!("Loaded image: {name}\n"));
@@ -109,24 +115,35 @@ impl Engine {
         Ok(())
     }
 
+    /// As [`Engine::import`], of a tar that somebody else serves.
+    ///
+    /// # Errors
+    /// As there, and what that server says.
+    pub fn import_url(
+        &self,
+        request: &Import,
+        progress: &Progress,
+    ) -> Result<()> {
+        // As dockerd completes it.
+        let url = match request.source.contains("://") {
+            true => request.source.clone(),
+            false => format!("http://{}", request.source),
+        };
+        progress.status(&format!("Downloading from {url}"));
+        let tar = remote::get(&url)?;
+        self.import(&Import { source: url, ..request.clone() }, tar, progress)
+    }
+
     /// Makes an image of one layer from a tar of a root file system.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a name or a change that makes no sense,
-    /// [`Error::Unsupported`] for a source that is no upload.
+    /// [`Error::Invalid`] for a name or a change that makes no sense.
     pub fn import(
         &self,
         request: &Import,
         tar: impl Read + Send,
         progress: &Progress,
     ) -> Result<()> {
-        if request.source != "-" {
-            return Err(Error::Unsupported(format!(
-                "import from {:?} is not supported: fetch it, then import \
-                 the file",
-                request.source
-            )));
-        }
         let target = match request.repo.as_str() {
             "" => None,
             repo => Some(named(repo, &request.tag)?),

@@ -38,10 +38,28 @@ pub struct Loaded {
 /// Loads all images of a tar, compressed or not, of either layout. If one
 /// is bad, nothing of the archive stays.
 pub fn load(store: &Store, tar: impl Read + Send) -> Result<Vec<Loaded>> {
+    load_tar(store, tar, None)
+}
+
+/// As [`load`], but of the images only those for a platform, which need not
+/// be this machine's.
+pub fn load_for(
+    store: &Store,
+    tar: impl Read + Send,
+    platform: &Platform,
+) -> Result<Vec<Loaded>> {
+    load_tar(store, tar, Some(platform))
+}
+
+fn load_tar(
+    store: &Store,
+    tar: impl Read + Send,
+    wanted: Option<&Platform>,
+) -> Result<Vec<Loaded>> {
     let added = Mutex::default();
     in_lease(store, &added, |lease| {
         let files = Files::spool(store, lease, tar, &added)?;
-        Load { store, lease, files, added: &added }.run()
+        Load { store, lease, files, wanted, added: &added }.run()
     })
 }
 
@@ -50,7 +68,8 @@ pub fn load_dir(store: &Store, dir: &Path) -> Result<Vec<Loaded>> {
     let added = Mutex::default();
     in_lease(store, &added, |lease| {
         let files = Files::Dir(dir.to_owned());
-        Load { store, lease, files, added: &added }.run()
+        let wanted = None;
+        Load { store, lease, files, wanted, added: &added }.run()
     })
 }
 
@@ -74,6 +93,8 @@ struct Load<'a> {
     store: &'a Store,
     lease: &'a Lease,
     files: Files<'a>,
+    /// Only images for this platform.
+    wanted: Option<&'a Platform>,
     /// What was not in the store before.
     added: &'a Mutex<HashSet<Digest>>,
 }
@@ -137,7 +158,7 @@ impl Load<'_> {
         }
         let mut loaded: Vec<Loaded> = Vec::new();
         for image in found {
-            let new = self.image(image)?;
+            let Some(new) = self.image(image)? else { continue };
             match loaded.iter_mut().find(|l| l.image == new.image) {
                 Some(known) => {
                     known.names.extend(new.names);
@@ -147,7 +168,13 @@ impl Load<'_> {
                 None => loaded.push(new),
             }
         }
-        Ok(loaded)
+        match self.wanted {
+            Some(wanted) if loaded.is_empty() => Err(Error::Document {
+                what: "the archive".into(),
+                problem: format!("it holds no image for {wanted}"),
+            }),
+            _ => Ok(loaded),
+        }
     }
 
     /// Both tables of contents, if they are there.
@@ -174,7 +201,8 @@ impl Load<'_> {
     }
 
     /// The images of an index. One that is made of platforms gives the one
-    /// for this machine; the names of what is around it count for it.
+    /// for this machine, or for the platform that is wanted; the names of
+    /// what is around it count for it.
     fn index(
         &self,
         index: &Index,
@@ -194,7 +222,9 @@ impl Load<'_> {
             let fail = |problem| Error::Document { what: path, problem };
             match Document::parse(&bytes).map_err(fail)? {
                 Document::Index(inner) => {
-                    if let Some(chosen) = inner.choose(&Platform::host()) {
+                    let host = Platform::host();
+                    let platform = self.wanted.unwrap_or(&host);
+                    if let Some(chosen) = inner.choose(platform) {
                         let manifests = vec![chosen.clone()];
                         let one = Index { manifests, ..inner };
                         self.index(&one, items, &own, found)?;
@@ -209,8 +239,8 @@ impl Load<'_> {
     }
 
     /// Layers, then the image, then its names: as with a pull, nothing is
-    /// named before it is whole.
-    fn image(&self, found: Found) -> Result<Loaded> {
+    /// named before it is whole. `None` if it is for another platform.
+    fn image(&self, found: Found) -> Result<Option<Loaded>> {
         let bytes = self.files.document(&found.config)?;
         let bytes = bytes.ok_or_else(|| missing(&found.config))?;
         let fail = |problem: String| Error::Document {
@@ -219,6 +249,10 @@ impl Load<'_> {
         };
         let config: ImageConfig = serde_json::from_slice(&bytes)
             .map_err(|e| fail(format!("not an image config: {e}")))?;
+        let other = |it: &&Platform| config.platform().suits(it).is_none();
+        if self.wanted.filter(other).is_some() {
+            return Ok(None);
+        }
         let diff_ids = &config.rootfs.diff_ids;
         if diff_ids.len() != found.layers.len() {
             return Err(fail(format!(
@@ -242,7 +276,7 @@ impl Load<'_> {
                 names.push(reference.familiar());
             }
         }
-        Ok(Loaded { image, names })
+        Ok(Some(Loaded { image, names }))
     }
 
     /// Unpacks the layers, several at a time.

@@ -31,7 +31,7 @@ mod save;
 mod spool;
 
 pub use files::files;
-pub use load::{Loaded, load, load_dir};
+pub use load::{Loaded, load, load_dir, load_for};
 pub use save::{save, save_dir};
 
 /// Says that a directory or tar is an OCI image layout.

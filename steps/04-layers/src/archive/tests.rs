@@ -85,6 +85,24 @@ fn saving_is_deterministic_and_an_image_by_id_has_no_name() {
 }
 
 #[test]
+fn a_load_for_a_platform_takes_only_images_for_it() {
+    let (_a, ours) = store();
+    let id = image(&ours, "app");
+    let archive = saved(&ours, &["app"]);
+    let (_b, theirs) = store();
+    let other: Platform = "linux/s390x".parse().unwrap();
+    let refused = load_for(&theirs, &archive[..], &other).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the archive: it holds no image for linux/s390x"
+    );
+    assert_eq!(theirs.list().unwrap().len(), 0);
+    let host = Platform::host();
+    let loaded = load_for(&theirs, &archive[..], &host).unwrap();
+    assert_eq!(loaded[0].image, id);
+}
+
+#[test]
 fn a_layout_directory_loads_as_well_as_a_tar_and_a_compressed_tar() {
     let (_a, ours) = store();
     let id = image(&ours, "app");

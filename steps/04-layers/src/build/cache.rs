@@ -97,7 +97,14 @@ impl Cache {
     /// An unreadable record is a miss: the step is run again and writes a
     /// new one, where an error would have to be repaired by hand.
     pub(super) fn get(&self, key: &str) -> Option<Record> {
-        read_json(&self.file("steps", key)).ok()
+        let path = self.file("steps", key);
+        let record = read_json(&path).ok()?;
+        // A prune begins with what has not been used for the longest time.
+        let _ = File::options()
+            .write(true)
+            .open(&path)
+            .and_then(|file| file.set_modified(SystemTime::now()));
+        Some(record)
     }
 
     pub(super) fn put(&self, key: &str, record: &Record) -> Result<()> {
@@ -158,14 +165,36 @@ fn save<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     })
 }
 
+/// The result of a step that may be used again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CachedStep {
+    /// The digest of all that it depends on.
+    pub key: String,
+    /// When it was last made or used.
+    pub used: SystemTime,
+    /// Its layer, unless nothing changed in the file system.
+    pub layer: Option<DiffId>,
+}
+
+/// All steps in the cache, in no particular order.
+pub fn cached_steps(root: &Path) -> Vec<CachedStep> {
+    let list = fs::read_dir(directory(root).join("steps"));
+    let step = |entry: fs::DirEntry| {
+        let path = entry.path();
+        let record: Record = read_json(&path).ok()?;
+        Some(CachedStep {
+            key: path.file_stem()?.to_string_lossy().into_owned(),
+            used: entry.metadata().ok()?.modified().ok()?,
+            layer: record.layer.map(|layer| layer.diff_id),
+        })
+    };
+    list.into_iter().flatten().flatten().filter_map(step).collect()
+}
+
 /// The layers that the cache may use again, for whoever cleans the store.
 pub fn cached_layers(root: &Path) -> Vec<DiffId> {
-    let steps = directory(root).join("steps");
-    let Ok(list) = fs::read_dir(steps) else { return Vec::new() };
-    list.flatten()
-        .filter_map(|entry| read_json::<Record>(&entry.path()).ok())
-        .filter_map(|record| Some(record.layer?.diff_id))
-        .collect()
+    let steps = cached_steps(root).into_iter();
+    steps.filter_map(|step| step.layer).collect()
 }
 
 /// Forgets every step and empties every cache mount that no RUN is using:
@@ -191,28 +220,23 @@ pub fn prune_cache(root: &Path) -> Result<Vec<String>> {
     Ok(forgotten)
 }
 
-/// Forgets the results of steps that were last written before `until`. What
-/// was copied or mounted for them stays: others may need it.
+/// Forgets the results of these steps. What was copied or mounted for them
+/// stays: others may need it.
 ///
 /// # Errors
-/// [`Error::Io`] if one cannot be removed.
-pub fn prune_cache_until(
-    root: &Path,
-    until: SystemTime,
-) -> Result<Vec<String>> {
-    let list = fs::read_dir(directory(root).join("steps"));
-    let mut forgotten = Vec::new();
-    for entry in list.into_iter().flatten().flatten() {
-        let written = entry.metadata().and_then(|it| it.modified());
-        if written.is_ok_and(|written| written < until) {
-            let path = entry.path();
-            fs::remove_file(&path).map_err(io_at("remove", &path))?;
-            let key = path.file_stem().unwrap_or_default();
-            forgotten.push(key.to_string_lossy().into_owned());
+/// [`Error::Io`](crate::Error::Io) if one cannot be removed.
+pub fn forget_steps(root: &Path, keys: &[String]) -> Result<()> {
+    let steps = directory(root).join("steps");
+    for key in keys {
+        let path = steps.join(format!("{key}.json"));
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_at("remove", &path)(error));
+            }
+            _ => {}
         }
     }
-    forgotten.sort();
-    Ok(forgotten)
+    Ok(())
 }
 
 /// The lock files stay: who waits for a lock has the file open, and a new

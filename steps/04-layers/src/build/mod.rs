@@ -45,7 +45,9 @@ mod step;
 mod tree;
 mod users;
 
-pub use cache::{cached_layers, prune_cache, prune_cache_until};
+pub use cache::{
+    CachedStep, cached_layers, cached_steps, forget_steps, prune_cache,
+};
 pub use dockerfile::Dockerfile;
 pub use metadata::change;
 pub use options::{BuildError, BuildEvent, BuildOptions, CacheReport};

@@ -1,0 +1,204 @@
+//! A build context at a URL: a tar archive, a Dockerfile alone, or a git
+//! repository.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use layers::Store;
+
+use super::context::{Context, directory, receive};
+use crate::engine::error::{Error, Result};
+use crate::engine::progress::Progress;
+use crate::engine::remote;
+
+/// What a Dockerfile that came alone is called.
+const DOCKERFILE: &str = "Dockerfile";
+
+/// Fetches the context.
+///
+/// # Errors
+/// [`Error::Internal`] with the URL and what the server or git said.
+pub fn fetch(store: &Store, url: &str, progress: &Progress) -> Result<Context> {
+    if let Some(repository) = Repository::parse(url) {
+        return repository.check_out(store);
+    }
+    progress.stream(&format!("Downloading build context from {url}\n"));
+    let mut body = BufReader::new(remote::get(url)?);
+    let begin = body.fill_buf().map_err(|it| remote::failed(url, &it))?;
+    // Archives have zeros in them, and so have compressed ones.
+    if begin.contains(&0) {
+        return receive(store, body);
+    }
+    let mut context = Context::whole(directory(store)?);
+    let file = context.path().join(DOCKERFILE);
+    let copied = fs::File::create(&file)
+        .and_then(|mut file| std::io::copy(&mut body, &mut file));
+    copied.map_err(|it| remote::failed(url, &it))?;
+    context.dockerfile = Some(DOCKERFILE.into());
+    Ok(context)
+}
+
+/// `URL.git#REF:DIRECTORY`.
+#[derive(Debug, PartialEq, Eq)]
+struct Repository {
+    url: String,
+    reference: String,
+    directory: String,
+}
+
+impl Repository {
+    /// `None` for what Docker does not take for a repository.
+    fn parse(text: &str) -> Option<Repository> {
+        let (url, fragment) = text.split_once('#').unwrap_or((text, ""));
+        let http = url.starts_with("http://") || url.starts_with("https://");
+        let is_git = match http {
+            true => url.ends_with(".git"),
+            false => ["git://", "ssh://", "git@", "github.com/"]
+                .iter()
+                .any(|it| url.starts_with(it)),
+        };
+        if !is_git {
+            return None;
+        }
+        let (reference, directory) =
+            fragment.split_once(':').unwrap_or((fragment, ""));
+        let reference = if reference.is_empty() { "HEAD" } else { reference };
+        let url = match url.starts_with("github.com/") {
+            true => format!("https://{url}"),
+            false => url.to_owned(),
+        };
+        Some(Repository {
+            url,
+            reference: reference.to_owned(),
+            directory: directory.to_owned(),
+        })
+    }
+
+    fn check_out(&self, store: &Store) -> Result<Context> {
+        let dir = directory(store)?;
+        let at = dir.path();
+        let Repository { url, reference, .. } = self;
+        if reference.starts_with('-') {
+            return Err(Error::Invalid(format!("invalid ref: {reference}")));
+        }
+        git(at, ["init", "--quiet"])?;
+        git(at, ["remote", "add", "--", "origin", url])?;
+        let shallow =
+            ["fetch", "--quiet", "--depth=1", "--", "origin", reference];
+        if let Err(refused) = git(at, shallow) {
+            // A commit by its name, or a server of files without sense.
+            git(at, ["fetch", "--quiet", "--tags", "--", "origin"])?;
+            git(at, ["checkout", "--quiet", "--detach", reference])
+                .map_err(|_| refused)?;
+        } else {
+            git(at, ["checkout", "--quiet", "FETCH_HEAD"])?;
+        }
+        let submodules =
+            ["submodule", "--quiet", "update", "--init", "--recursive"];
+        git(at, submodules)?;
+        // Its times and packs differ from clone to clone, and would make
+        // every COPY of the whole context a new one.
+        let own = at.join(".git");
+        fs::remove_dir_all(&own).map_err(Error::io("remove", &own))?;
+        let root = self.root(at)?;
+        Ok(Context { root, ..Context::whole(dir) })
+    }
+
+    /// The directory that was asked for; a link must not lead out.
+    fn root(&self, at: &Path) -> Result<std::path::PathBuf> {
+        let at = fs::canonicalize(at).map_err(Error::io("resolve", at))?;
+        let inner = self.directory.trim_start_matches('/');
+        let root = fs::canonicalize(at.join(inner)).ok();
+        root.filter(|it| it.starts_with(&at) && it.is_dir()).ok_or_else(|| {
+            let Repository { url, directory, .. } = self;
+            Error::Invalid(format!(
+                "{directory}: there is no such directory in {url}"
+            ))
+        })
+    }
+}
+
+/// Runs git, which the engine does not bring along.
+fn git<const N: usize>(
+    dir: &Path,
+    words: [impl AsRef<OsStr>; N],
+) -> Result<()> {
+    let mut command = Command::new("git");
+    command
+        .current_dir(dir)
+        .args(&words)
+        // Who asks for a build must not read files of this machine by it
+        // (file://, ext::), nor use the configuration of the daemon's user.
+        .env("GIT_PROTOCOL_FROM_USER", "0")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        // Nobody is there to type a password.
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .stdin(Stdio::null());
+    let output = command.output().map_err(|error| {
+        Error::Internal(format!(
+            "unable to prepare context: cannot run git: {error}; a build \
+             from a repository needs it on the daemon's machine"
+        ))
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let verb = words[0].as_ref().display();
+    Err(Error::Internal(format!(
+        "unable to prepare context: git {verb}: {}",
+        said.trim()
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(text: &str) -> Option<[String; 3]> {
+        let it = Repository::parse(text)?;
+        Some([it.url, it.reference, it.directory])
+    }
+
+    #[test]
+    fn a_repository_is_what_docker_takes_for_one() {
+        let want = |a: &str, b: &str, c: &str| {
+            Some([a.to_owned(), b.to_owned(), c.to_owned()])
+        };
+        assert_eq!(
+            parts("https://example.org/a.git#v1:sub/dir"),
+            want("https://example.org/a.git", "v1", "sub/dir")
+        );
+        assert_eq!(
+            parts("github.com/a/b"),
+            want("https://github.com/a/b", "HEAD", "")
+        );
+        assert_eq!(
+            parts("git@example.org:a/b#:dir"),
+            want("git@example.org:a/b", "HEAD", "dir")
+        );
+        assert_eq!(parts("https://example.org/a.tar.gz"), None);
+        assert_eq!(parts("https://example.org/a.git/Dockerfile"), None);
+    }
+
+    #[test]
+    fn a_directory_beyond_the_repository_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let inside = dir.path().join("inside");
+        fs::create_dir(&inside).unwrap();
+        std::os::unix::fs::symlink("/etc", dir.path().join("out")).unwrap();
+        let root = |directory: &str| {
+            let directory = directory.to_owned();
+            let (url, reference) = (String::new(), String::new());
+            Repository { url, reference, directory }.root(dir.path())
+        };
+        assert_eq!(root("/inside").unwrap(), fs::canonicalize(inside).unwrap());
+        for bad in ["out", "../", "nosuch"] {
+            assert!(root(bad).is_err(), "{bad}");
+        }
+    }
+}
