@@ -2,10 +2,13 @@
 //! client that nobody here wrote: bollard's types are made from Docker's own
 //! description of its API.
 
+#[path = "engine/activation.rs"]
+mod activation;
 #[path = "engine/api/mod.rs"]
 mod api;
 #[path = "engine/attach.rs"]
 mod attach;
+mod common;
 #[path = "engine/create.rs"]
 mod create;
 #[path = "engine/crowd.rs"]
@@ -14,12 +17,16 @@ mod crowd;
 mod daemon;
 #[path = "engine/events.rs"]
 mod events;
+#[path = "engine/guard.rs"]
+mod guard;
 #[path = "engine/inspect.rs"]
 mod inspect;
 #[path = "engine/lifecycle.rs"]
 mod lifecycle;
 #[path = "engine/reload.rs"]
 mod reload;
+#[path = "engine/remote.rs"]
+mod remote;
 #[path = "engine/restart.rs"]
 mod restart;
 #[path = "engine/session.rs"]

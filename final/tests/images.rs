@@ -1,11 +1,14 @@
 //! Images, builds and commits over the API, read by a client that nobody
 //! here wrote: bollard's types are made from Docker's own description.
 
+mod common;
+#[path = "images/remote.rs"]
+mod remote;
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use bollard::Docker;
 use bollard::models::{
@@ -14,12 +17,12 @@ use bollard::models::{
 use bollard::query_parameters::*;
 use bytes::Bytes;
 use cli_api::testing;
+use common::DaemonProcess;
 use futures_util::{StreamExt, TryStreamExt};
 
 /// A daemon on a data root of its own; both go with the value.
 struct Daemon {
-    child: Child,
-    dir: tempfile::TempDir,
+    _process: DaemonProcess,
     docker: Docker,
 }
 
@@ -34,25 +37,12 @@ impl Daemon {
             testing::skip(test, &error.to_string());
             return None;
         }
-        let socket = dir.path().join("s.sock");
-        let child = Command::new(env!("CARGO_BIN_EXE_skiff"))
-            .args(["daemon", "--offline", "never", "--data-root"])
-            .arg(dir.path().join("root"))
-            .arg("-H")
-            .arg(format!("unix://{}", socket.display()))
-            .stderr(fs::File::create(dir.path().join("log")).unwrap())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let began = Instant::now();
-        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
-            assert!(began.elapsed() < Duration::from_secs(20), "no daemon");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let process = DaemonProcess::start(Vec::new());
+        let socket = process.socket();
         let path = socket.to_str().unwrap();
         let docker =
             Docker::connect_with_unix(path, 60, bollard::API_DEFAULT_VERSION);
-        Some(Daemon { child, dir, docker: docker.unwrap() })
+        Some(Daemon { _process: process, docker: docker.unwrap() })
     }
 
     /// An image with a shell in it, under the name `base`.
@@ -87,25 +77,6 @@ impl Daemon {
             .map(Result::unwrap)
             .collect()
             .await
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        let term = rustix::process::Signal::TERM;
-        let _ = rustix::process::kill_process(pid, term);
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            let log = fs::read_to_string(self.dir.path().join("log"));
-            println!("{}", log.unwrap_or_default());
-            return;
-        }
-        let root = self.dir.path().join("root");
-        let patience = Duration::from_secs(5);
-        let left =
-            testing::leftovers_after(patience, &[root.to_str().unwrap()]);
-        assert!(left.is_empty(), "{left:#?}");
     }
 }
 
@@ -388,6 +359,14 @@ async fn a_prune_takes_what_has_no_name_and_says_what_that_frees() {
     assert_eq!(all.len(), 2);
     let filters = HashMap::from([("until", vec!["24h"])]);
     let part = PruneBuildOptionsBuilder::default().filters(&filters).build();
+    let pruned = docker.prune_build(Some(part)).await.unwrap();
+    assert_eq!(pruned.caches_deleted, Some(vec![]));
+    let filters = HashMap::from([("shared", vec!["true"])]);
+    let part = PruneBuildOptionsBuilder::default().filters(&filters).build();
+    let pruned = docker.prune_build(Some(part)).await.unwrap();
+    assert_eq!(pruned.caches_deleted.unwrap().len(), 1, "that of app");
+    assert_eq!(pruned.space_reclaimed, Some(0));
+    let part = PruneBuildOptionsBuilder::default().reserved_space(1000).build();
     let pruned = docker.prune_build(Some(part)).await.unwrap();
     assert_eq!(pruned.caches_deleted, Some(vec![]));
     let none = None::<PruneBuildOptions>;

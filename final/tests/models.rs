@@ -4,6 +4,7 @@
 //! its type: a field that the type demands and we do not send fails, and so
 //! does one that we send and the type does not know.
 
+mod common;
 #[allow(dead_code, reason = "more than these tests need")]
 #[path = "engine/daemon.rs"]
 mod daemon;

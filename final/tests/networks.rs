@@ -1,6 +1,7 @@
 //! Networks as a user of the API meets them, with real containers. Each test
 //! gives its daemon a network namespace of its own for a host.
 
+mod common;
 #[allow(dead_code, reason = "more than these tests need")]
 #[path = "engine/daemon.rs"]
 mod daemon;

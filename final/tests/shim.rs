@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -199,28 +200,69 @@ fn input_goes_in_output_comes_out_and_half_closing_is_the_end() {
     assert_eq!(client.wait().unwrap().code, 0);
 }
 
+/// What a megabyte more than an attacher may be behind, and a shim's whole
+/// output, comes to.
+const BIG: usize = 20_000_000;
+
+/// The process writes [`BIG`] bytes, and one attacher takes nothing yet.
+fn held_up(bench: &Bench) -> (Client, UnixStream) {
+    let line = format!("head -c {BIG} /dev/zero | tr '\\0' x");
+    let client = spawn(&bench.spec(&line)).unwrap();
+    let sleeper = client.attach(ALL).unwrap();
+    client.start().unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(client.status().unwrap().exit.is_none(), "it waits");
+    (client, sleeper)
+}
+
+fn received(mut reader: UnixStream) -> usize {
+    let mut buffer = Vec::new();
+    reader.read_to_end(&mut buffer).unwrap();
+    buffer.len()
+}
+
 #[test]
-fn an_attacher_that_does_not_read_holds_up_nobody_for_long() {
+fn an_attacher_that_does_not_read_holds_the_process_up_and_gets_it_all() {
     if !is_root("slow attacher") {
         return;
     }
     let bench = Bench::new();
-    let spec = bench.spec("head -c 20000000 /dev/zero | tr '\\0' x");
-    let client = spawn(&spec).unwrap();
-    let sleeper = client.attach(ALL).unwrap();
-    let mut reader = client.attach(ALL).unwrap();
-    client.start().unwrap();
-    let mut received = 0;
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match reader.read(&mut buffer).unwrap() {
-            0 => break,
-            count => received += count,
-        }
-    }
-    assert!(received > 20_000_000, "{received}");
-    drop(sleeper);
+    let (client, sleeper) = held_up(&bench);
+    assert!(received(sleeper) > BIG);
     assert_eq!(client.wait().unwrap().code, 0);
+}
+
+#[test]
+fn an_attacher_that_goes_away_holds_up_nobody() {
+    if !is_root("an attacher that goes away") {
+        return;
+    }
+    let bench = Bench::new();
+    let (client, sleeper) = held_up(&bench);
+    let reader = client.attach(ALL).unwrap();
+    drop(sleeper);
+    assert!(received(reader) > BIG / 2);
+    assert_eq!(client.wait().unwrap().code, 0);
+}
+
+#[test]
+fn what_an_attacher_has_not_taken_at_the_end_does_not_delay_the_next_start() {
+    if !is_root("late attacher") {
+        return;
+    }
+    let bench = Bench::new();
+    let client = spawn(&bench.spec("head -c 900000 /dev/zero")).unwrap();
+    let late = client.attach(ALL).unwrap();
+    client.start().unwrap();
+    assert_eq!(client.wait().unwrap().code, 0);
+    // Of the next process under the same name.
+    fs::remove_file(bench.dir.path().join("exit.json")).unwrap();
+    let client = spawn(&bench.spec("sleep 60")).unwrap();
+    client.start().unwrap();
+    assert!(received(late) > 900_000);
+    std::thread::sleep(Duration::from_millis(50));
+    client.kill(9).unwrap();
+    assert_eq!(client.wait().unwrap().code, 137);
 }
 
 #[test]

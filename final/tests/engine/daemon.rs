@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
@@ -12,11 +12,11 @@ use bollard::query_parameters::*;
 use cli_api::testing;
 use futures_util::{StreamExt, TryStreamExt};
 
+use crate::common::DaemonProcess;
+
 /// A daemon; it and everything that it made go with the value.
 pub(crate) struct Daemon {
-    child: Child,
-    dir: tempfile::TempDir,
-    flags: Vec<String>,
+    process: DaemonProcess,
     pub(crate) docker: Docker,
 }
 
@@ -52,10 +52,9 @@ impl Daemon {
             testing::skip(test, "there is no /bin/busybox");
             return None;
         }
-        let dir = tempfile::tempdir().unwrap();
-        let child = spawn(dir.path(), &flags);
-        let docker = connect(dir.path());
-        let daemon = Daemon { child, dir, flags, docker };
+        let process = DaemonProcess::start(flags);
+        let docker = connect(&process.socket());
+        let daemon = Daemon { process, docker };
         daemon.import().await;
         Some(daemon)
     }
@@ -85,28 +84,30 @@ impl Daemon {
 
     /// Without a word.
     pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.process.kill();
     }
 
     /// The next daemon on the same data root.
     pub(crate) fn restart(&mut self) {
-        self.child = spawn(self.dir.path(), &self.flags);
-        self.docker = connect(self.dir.path());
+        self.process.restart();
+        self.docker = connect(&self.process.socket());
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).unwrap();
+        self.process.signal(signal);
     }
 
     /// What it has said on standard error.
     pub(crate) fn said(&self) -> String {
-        fs::read_to_string(self.dir.path().join("log")).unwrap()
+        self.process.said()
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
-        self.dir.path().join("s.sock")
+        self.process.socket()
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.process.root()
     }
 
     async fn import(&self) {
@@ -200,50 +201,7 @@ impl Daemon {
     }
 }
 
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        self.signal(rustix::process::Signal::TERM);
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            println!("{}", self.said());
-            return;
-        }
-        let root = self.dir.path().join("root");
-        let patience = Duration::from_secs(5);
-        let left =
-            testing::leftovers_after(patience, &[root.to_str().unwrap()]);
-        assert!(left.is_empty(), "{left:#?}");
-    }
-}
-
-fn spawn(dir: &Path, flags: &[String]) -> Child {
-    let socket = dir.join("s.sock");
-    let _ = fs::remove_file(&socket);
-    let log = fs::File::options()
-        .create(true)
-        .append(true)
-        .open(dir.join("log"))
-        .unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_skiff"))
-        .args(["daemon", "--offline", "never", "--data-root"])
-        .arg(dir.join("root"))
-        .arg("-H")
-        .arg(format!("unix://{}", socket.display()))
-        .args(flags)
-        .stderr(log)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let began = Instant::now();
-    while std::os::unix::net::UnixStream::connect(&socket).is_err() {
-        assert!(began.elapsed() < Duration::from_secs(20), "no daemon");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    child
-}
-
-fn connect(dir: &Path) -> Docker {
-    let socket = dir.join("s.sock");
+fn connect(socket: &Path) -> Docker {
     let path = socket.to_str().unwrap();
     Docker::connect_with_unix(path, 60, bollard::API_DEFAULT_VERSION).unwrap()
 }

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use bollard::container::LogOutput;
+use bollard::exec::{CreateExecOptions, StartExecOptions};
 use bollard::models::{
     HealthConfig, RestartPolicy, RestartPolicyNameEnum as Policy,
 };
+use bollard::query_parameters::LogsOptionsBuilder;
+use futures_util::TryStreamExt;
 
 use super::daemon::{Daemon, sh};
 use super::events::history;
@@ -56,6 +60,91 @@ async fn containers_and_their_logs_survive_a_killed_daemon() {
     assert_eq!(numbers, (0..numbers.len()).collect::<Vec<_>>());
     daemon.remove("lives").await;
     daemon.remove("ends").await;
+}
+
+/// Prepares `line` as an exec; its ID.
+async fn exec(daemon: &Daemon, container: &str, line: &str) -> String {
+    let config = CreateExecOptions {
+        cmd: Some(["sh", "-c", line].map(str::to_owned).to_vec()),
+        attach_stdout: Some(true),
+        ..Default::default()
+    };
+    daemon.docker.create_exec(container, config).await.unwrap().id
+}
+
+async fn start(daemon: &Daemon, exec: &str) {
+    let detached = StartExecOptions { detach: true, ..Default::default() };
+    daemon.docker.start_exec(exec, Some(detached)).await.unwrap();
+}
+
+/// The exit code once it has ended.
+async fn exec_code(daemon: &Daemon, exec: &str) -> i64 {
+    daemon
+        .until("the exec has ended", async |it| {
+            let about = it.docker.inspect_exec(exec).await.unwrap();
+            about.running == Some(false)
+        })
+        .await;
+    let about = daemon.docker.inspect_exec(exec).await.unwrap();
+    about.exit_code.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn execs_outlive_a_killed_daemon_and_keep_their_exit_codes() {
+    let test = "execs_outlive_a_killed_daemon";
+    let Some(mut daemon) = Daemon::start(test).await else { return };
+    daemon.run("aa", sh("sleep 100")).await;
+    let over = exec(&daemon, "aa", "exit 3").await;
+    start(&daemon, &over).await;
+    assert_eq!(exec_code(&daemon, &over).await, 3);
+    let missing = CreateExecOptions {
+        cmd: Some(vec!["nosuch".to_owned()]),
+        ..Default::default()
+    };
+    let missing = daemon.docker.create_exec("aa", missing).await.unwrap().id;
+    let detached = StartExecOptions { detach: true, ..Default::default() };
+    let failed = daemon.docker.start_exec(&missing, Some(detached)).await;
+    assert!(failed.is_err());
+    let ends = exec(&daemon, "aa", "sleep 0.5; exit 4").await;
+    start(&daemon, &ends).await;
+    let lives = exec(&daemon, "aa", "sleep 2.5; exit 5").await;
+    start(&daemon, &lives).await;
+    let later = exec(&daemon, "aa", "exit 6").await;
+    let pid = async |daemon: &Daemon| {
+        daemon.docker.inspect_exec(&lives).await.unwrap().pid
+    };
+    let before = pid(&daemon).await;
+    daemon.kill_and_restart(Duration::from_secs(1));
+
+    assert_eq!(exec_code(&daemon, &over).await, 3);
+    assert_eq!(exec_code(&daemon, &missing).await, 127);
+    assert_eq!(exec_code(&daemon, &ends).await, 4);
+    let about = daemon.docker.inspect_exec(&lives).await.unwrap();
+    assert_eq!(about.running, Some(true));
+    assert_eq!(pid(&daemon).await, before);
+    assert_eq!(exec_code(&daemon, &lives).await, 5);
+    start(&daemon, &later).await;
+    assert_eq!(exec_code(&daemon, &later).await, 6);
+    daemon.remove("aa").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_back_to_a_new_daemon_follows_and_waits_as_before() {
+    let test = "who_comes_back_to_a_new_daemon";
+    let Some(mut daemon) = Daemon::start(test).await else { return };
+    let line = "i=0; while test $i -lt 40; do echo $i; i=$((i+1)); \
+                sleep 0.1; done; exit 9";
+    daemon.run("aa", sh(line)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    daemon.kill_and_restart(Duration::from_millis(500));
+    let follow = LogsOptionsBuilder::default().stdout(true).follow(true);
+    let lines = daemon.docker.logs("aa", Some(follow.build()));
+    let lines: Vec<LogOutput> = lines.try_collect().await.unwrap();
+    let lines: String = lines.iter().map(ToString::to_string).collect();
+    let want: String = (0..40).map(|it| format!("{it}\n")).collect();
+    assert_eq!(lines, want);
+    assert_eq!(daemon.wait("aa").await, 9);
+    daemon.remove("aa").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,14 +209,12 @@ async fn health_follows_the_probe() {
     };
     assert_eq!(health(&daemon).await, "starting");
     daemon.until("unhealthy", async |it| health(it).await == "unhealthy").await;
-    let create = bollard::exec::CreateExecOptions {
+    let create = CreateExecOptions {
         cmd: Some(vec!["touch".to_owned(), "/tmp/ok".to_owned()]),
         ..Default::default()
     };
     let exec = daemon.docker.create_exec("aa", create).await.unwrap();
-    let detach =
-        bollard::exec::StartExecOptions { detach: true, ..Default::default() };
-    daemon.docker.start_exec(&exec.id, Some(detach)).await.unwrap();
+    start(&daemon, &exec.id).await;
     daemon.until("healthy", async |it| health(it).await == "healthy").await;
     daemon.remove("aa").await;
 }

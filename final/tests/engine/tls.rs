@@ -5,10 +5,14 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use cli_api::testing;
+use bollard::models::ContainerCreateBody;
+use cli_api::client::Client;
+use cli_api::{testing, tls};
+use futures_util::SinkExt;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair,
 };
+use tokio_tungstenite::tungstenite::Message;
 
 use super::daemon::{Daemon, sh};
 
@@ -123,6 +127,35 @@ async fn whoever_has_the_authoritys_certificate_is_served_over_tcp() {
         assert_eq!(output.status.code(), Some(3));
         place.daemon.remove(&name).await;
     }
+}
+
+#[tokio::test]
+async fn a_websocket_carries_both_directions_over_tls() {
+    let test = "a_websocket_carries_both_directions_over_tls";
+    let Some(place) = Place::new(test).await else { return };
+    let body = ContainerCreateBody {
+        open_stdin: Some(true),
+        ..sh("read name; echo hi $name")
+    };
+    place.daemon.create("aa", body).await;
+    let friend = place.dir.path().join("friend");
+    let (cert, key) = (friend.join("cert.pem"), friend.join("key.pem"));
+    let own = tls::Pair { cert, key };
+    let config = tls::client(Some(&own), Some(&friend.join("ca.pem")));
+    let host = format!("tcp://127.0.0.1:{}", place.port);
+    let client = Client::new(host.parse().unwrap());
+    let wire = client.with_tls(config.unwrap()).dial().await.unwrap();
+    let url = format!(
+        "ws://127.0.0.1:{}/v1.44/containers/aa/attach/ws?stream=1&stdin=1\
+         &stdout=1",
+        place.port
+    );
+    let (mut socket, _) =
+        tokio_tungstenite::client_async(url, wire).await.unwrap();
+    place.daemon.docker.start_container("aa", None).await.unwrap();
+    socket.send(Message::text("you\n")).await.unwrap();
+    assert_eq!(super::attach::read(&mut socket).await, "hi you\n");
+    place.daemon.remove("aa").await;
 }
 
 /// Half of a TLS connection can be closed as well, and `cat` then ends.
