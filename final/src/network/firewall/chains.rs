@@ -4,7 +4,6 @@ use std::net::Ipv6Addr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::Bridge;
 use crate::network::nft::{Chain, Family, Hook, Part, Rule};
 
 pub(super) fn rewriting(
@@ -36,19 +35,19 @@ pub(super) fn guard() -> Chain {
     Chain { name: "guard", hook: Some(Hook::Raw), rules }
 }
 
-pub(super) fn prerouting(bridges: &[Bridge]) -> Chain {
+pub(super) fn prerouting() -> Chain {
     let rule = |family, chain| {
         vec![Part::Is(family), Part::ToThisHost, Part::Jump(chain)]
     };
-    // What br_netfilter has rewritten to a container of the same bridge it
-    // also delivers within the bridge, whose isolated ports refuse that. So
-    // these containers reach published ports through the forwarder.
-    let apart = bridges.iter().filter(|it| it.rewrites_inside);
-    let mut rules: Vec<Rule> = apart
-        .map(|it| vec![Part::From(it.name.clone()), Part::Accept])
-        .collect();
-    rules.push(rule(Family::V4, "publish4"));
-    rules.push(rule(Family::V6, "publish6"));
+    let rules = vec![
+        // What br_netfilter has rewritten to a container of the same bridge
+        // it also delivers within the bridge, whose isolated ports refuse
+        // that. So these containers reach published ports through the
+        // forwarder.
+        vec![Part::FromOneOf("apart"), Part::Accept],
+        rule(Family::V4, "publish4"),
+        rule(Family::V6, "publish6"),
+    ];
     Chain { name: "prerouting", hook: Some(Hook::NatPrerouting), rules }
 }
 
@@ -66,27 +65,26 @@ pub(super) fn output() -> Chain {
     Chain { name: "output", hook: Some(Hook::NatOutput), rules }
 }
 
-pub(super) fn postrouting(bridges: &[Bridge]) -> Chain {
+pub(super) fn postrouting() -> Chain {
+    let sets = [
+        (Family::V4, "masquerade4", "own4"),
+        (Family::V6, "masquerade6", "own6"),
+    ];
     let mut rules: Vec<Rule> = Vec::new();
-    for bridge in bridges.iter().filter(|it| !it.internal) {
-        for subnet in &bridge.subnets {
-            if bridge.masquerade {
-                rules.push(vec![
-                    Part::Source(*subnet),
-                    Part::NotTo(bridge.name.clone()),
-                    Part::Masquerade,
-                ]);
-            }
-            // Hairpin: a container that reaches its own network through
-            // the host's port. The answer would go straight back, without
-            // passing the rewriting, and be nobody's.
-            rules.push(vec![
-                Part::Source(*subnet),
-                Part::To(bridge.name.clone()),
-                Part::Rewritten,
-                Part::Masquerade,
-            ]);
-        }
+    for (family, masquerade, own) in sets {
+        rules.push(vec![
+            Part::SourceOneOf(family, masquerade),
+            Part::NotSourceTo(family, own),
+            Part::Masquerade,
+        ]);
+        // Hairpin: a container that reaches its own network through the
+        // host's port. The answer would go straight back, without passing
+        // the rewriting, and be nobody's.
+        rules.push(vec![
+            Part::SourceTo(family, own),
+            Part::Rewritten,
+            Part::Masquerade,
+        ]);
     }
     // From 127.0.0.1 to a published port: no container can answer that.
     rules.push(vec![

@@ -7,10 +7,13 @@
 //!                       ▲
 //!            output ────┘ (from the host itself)
 //! ```
-//! Networks change rarely: the table is then rebuilt as a whole, in one
-//! transaction. Published ports change often: each is one map element.
+//! The rules never change. What they ask for does, in sets and maps: a
+//! network is an element in some of them, a published port is one in a map.
+//! So a change is a transaction of its own size, however many networks and
+//! ports there are, and no packet passes a rule more.
 
 mod chains;
+mod sets;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, MutexGuard};
@@ -18,7 +21,7 @@ use std::sync::{Mutex, MutexGuard};
 use ipnet::IpNet;
 
 use super::Error;
-use super::nft::{Batch, Element, Family, Key, Nft, Set, Table};
+use super::nft::{Batch, Element, Family, Nft, Set, Table};
 use chains::{forward, guard, output, postrouting, prerouting, rewriting};
 
 /// What the firewall must know of a bridge.
@@ -104,23 +107,26 @@ impl Firewall {
         links: Vec<Link>,
     ) {
         let mut state = self.lock();
+        state.bridges = bridges;
         state.forwards = forwards;
         state.links = links;
-        self.replace(&mut state, bridges);
-    }
-
-    /// Like [`Firewall::rebuild`] with ports and links left as they are.
-    pub(super) fn set_bridges(&self, bridges: Vec<Bridge>) {
-        self.replace(&mut self.lock(), bridges);
-    }
-
-    fn replace(&self, state: &mut State, bridges: Vec<Bridge>) {
-        state.bridges = bridges;
-        let batch = self.table(state).replace();
+        let batch = self.table(&state).replace();
         let Some(nft) = &mut state.nft else { return };
         if let Err(error) = nft.commit("install the firewall", batch) {
-            state.lost = Some(error.to_string());
-            state.nft = None;
+            state.lose(&error);
+        }
+    }
+
+    /// Makes the bridges these, with ports and links left as they are.
+    pub(super) fn set_bridges(&self, bridges: Vec<Bridge>) {
+        let mut state = self.lock();
+        let before = sets::of_bridges(&state.bridges);
+        let after = sets::of_bridges(&bridges);
+        state.bridges = bridges;
+        let batch = self.difference(&before, &after);
+        let done = self.commit(&mut state, "change the networks", batch);
+        if let Err(error) = done {
+            state.lose(&error);
         }
     }
 
@@ -157,21 +163,29 @@ impl Firewall {
         if state.links == links {
             return Ok(());
         }
-        let elements = |these: &[Link], others: &[Link]| {
-            let new = these.iter().filter(|it| !others.contains(it));
-            new.map(Link::element).collect::<Vec<_>>()
-        };
-        let mut batch = Batch::new();
-        let gone = elements(&state.links, &links);
-        if !gone.is_empty() {
-            batch.remove(&self.table, LINKS, &gone);
-        }
-        let new = elements(&links, &state.links);
-        if !new.is_empty() {
-            batch.add(&self.table, LINKS, &new);
-        }
+        let before = sets::of_links(&state.links);
+        let after = sets::of_links(&links);
         state.links = links;
-        self.commit(&mut state, "let linked containers through", Some(batch))
+        let batch = self.difference(&[before], &[after]);
+        self.commit(&mut state, "let linked containers through", batch)
+    }
+
+    /// What makes the first sets the second ones, which have their names.
+    fn difference(&self, before: &[Set], after: &[Set]) -> Option<Batch> {
+        let mut batch = None;
+        for (old, new) in before.iter().zip(after) {
+            let gone = missing(&old.elements, &new.elements);
+            if !gone.is_empty() {
+                let batch = batch.get_or_insert_with(Batch::new);
+                batch.remove(&self.table, old.name, &gone);
+            }
+            let came = missing(&new.elements, &old.elements);
+            if !came.is_empty() {
+                let batch = batch.get_or_insert_with(Batch::new);
+                batch.add(&self.table, new.name, &came);
+            }
+        }
+        batch
     }
 
     /// Sends a change. If that fails, somebody has most likely removed the
@@ -240,101 +254,84 @@ impl Firewall {
             return None;
         }
         let mut batch = Batch::new();
-        for (map, key) in MAPS {
-            let elements = elements(forwards, *key);
-            if !elements.is_empty() {
-                put(&mut batch, &self.table, map, &elements);
+        for map in sets::of_forwards(forwards) {
+            if !map.elements.is_empty() {
+                put(&mut batch, &self.table, map.name, &map.elements);
             }
         }
         Some(batch)
     }
 
     fn table(&self, state: &State) -> Table {
-        let mut sets = self.interface_sets(&state.bridges);
-        sets.push(Set {
-            name: LINKS,
-            key: Key::Link,
-            elements: state.links.iter().map(Link::element).collect(),
-        });
-        sets.extend(MAPS.iter().map(|(name, key)| Set {
-            name,
-            key: *key,
-            elements: elements(&state.forwards, *key),
-        }));
+        let mut sets = sets::of_bridges(&state.bridges);
+        sets.push(sets::of_interfaces("outside", &self.outside));
+        sets.push(sets::of_links(&state.links));
+        sets.extend(sets::of_forwards(&state.forwards));
         let chains = vec![
             rewriting("publish4", Family::V4, "ports4_at", "ports4"),
             rewriting("publish6", Family::V6, "ports6_at", "ports6"),
             guard(),
-            prerouting(&state.bridges),
+            prerouting(),
             output(),
-            postrouting(&state.bridges),
+            postrouting(),
             forward(),
         ];
         Table { name: self.table.clone(), sets, chains }
     }
+}
 
-    fn interface_sets(&self, bridges: &[Bridge]) -> Vec<Set> {
-        let set = |name, names: Vec<&String>| {
-            let mut elements: Vec<Element> = names
-                .into_iter()
-                .map(|it| Element::Interface(it.clone()))
-                .collect();
-            elements.sort();
-            Set { name, key: Key::Interface, elements }
-        };
-        let all = |internal| {
-            let these = bridges.iter().filter(|it| it.internal == internal);
-            these.map(|it| &it.name).collect()
-        };
-        let mut pairs: Vec<Element> = bridges
-            .iter()
-            .filter(|it| it.icc)
-            .map(|it| Element::Pair(it.name.clone(), it.name.clone()))
-            .collect();
-        pairs.sort();
-        vec![
-            set("bridges", all(false)),
-            set("internal", all(true)),
-            set("outside", self.outside.iter().collect()),
-            Set { name: "inside", key: Key::InterfacePair, elements: pairs },
-        ]
+impl State {
+    fn lose(&mut self, error: &Error) {
+        self.lost = Some(error.to_string());
+        self.nft = None;
     }
 }
 
-const LINKS: &str = "links";
-
-const MAPS: &[(&str, Key)] = &[
-    ("ports4", Key::Port(Family::V4)),
-    ("ports4_at", Key::AddressPort(Family::V4)),
-    ("ports6", Key::Port(Family::V6)),
-    ("ports6_at", Key::AddressPort(Family::V6)),
-];
-
-impl Link {
-    fn element(&self) -> Element {
-        let Link { from, to, udp, port } = *self;
-        Element::Link { from, to, udp, port }
-    }
+/// Those of the first that are not among the second. Both are sorted.
+fn missing(these: &[Element], others: &[Element]) -> Vec<Element> {
+    let new = these.iter().filter(|it| others.binary_search(it).is_err());
+    new.cloned().collect()
 }
 
-/// The forwards that belong into the map with this key, sorted.
-fn elements(forwards: &[Forward], key: Key) -> Vec<Element> {
-    let belongs = |it: &&Forward| {
-        let v4 = it.to.0.is_ipv4();
-        let family = if v4 { Family::V4 } else { Family::V6 };
-        key == match it.host {
-            None => Key::Port(family),
-            Some(_) => Key::AddressPort(family),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bridge(nth: u8, net: &str) -> Bridge {
+        Bridge {
+            name: format!("br-{nth}"),
+            subnets: vec![net.parse().unwrap()],
+            internal: false,
+            icc: true,
+            rewrites_inside: false,
+            masquerade: true,
         }
-    };
-    let mut all: Vec<Element> = forwards
-        .iter()
-        .filter(belongs)
-        .map(|it| {
-            let Forward { host, udp, port, to } = it.clone();
-            Element::Port { host, udp, port, to }
-        })
-        .collect();
-    all.sort();
-    all
+    }
+
+    #[test]
+    fn a_network_is_a_few_elements_however_many_others_there_are() {
+        let many = |count: u8| {
+            let all =
+                (0..count).map(|it| bridge(it, &format!("10.0.{it}.0/24")));
+            sets::of_bridges(&all.collect::<Vec<_>>())
+        };
+        let (before, after) = (many(200), many(201));
+        let new = |these: &[Set], others: &[Set]| -> usize {
+            let pairs = these.iter().zip(others);
+            pairs
+                .map(|(it, old)| missing(&it.elements, &old.elements).len())
+                .sum()
+        };
+        assert_eq!(new(&after, &before), 4);
+        assert_eq!(new(&before, &after), 0);
+    }
+
+    #[test]
+    fn of_networks_that_overlap_the_widest_is_masqueraded() {
+        let all = [bridge(1, "10.0.1.0/24"), bridge(2, "10.0.0.0/16")];
+        let sets = sets::of_bridges(&all);
+        let set = sets.iter().find(|it| it.name == "masquerade4").unwrap();
+        let widest = Element::Net("10.0.0.0/16".parse().unwrap());
+        assert_eq!(set.elements, [widest]);
+    }
 }

@@ -10,12 +10,15 @@
 //! ```
 //! A transaction is applied as a whole or not at all.
 
+mod elements;
 mod rule;
+mod set;
 mod table;
 mod wire;
 
 pub(super) use rule::{Family, Part, Port, Rule};
-pub(super) use table::{Chain, Element, Hook, Key, Set, Table};
+pub(super) use set::{Element, Key, Set};
+pub(super) use table::{Chain, Hook, Table};
 pub(super) use wire::Batch;
 
 use super::Error;

@@ -36,6 +36,20 @@ impl Family {
         }
     }
 
+    /// In bytes.
+    pub(super) fn address_length(self) -> u32 {
+        match self {
+            Family::V4 => 4,
+            Family::V6 => 16,
+        }
+    }
+
+    /// Where the header has the source and the destination address.
+    fn address_offset(self, destination: bool) -> u32 {
+        let source = if self == Family::V4 { 12 } else { 8 };
+        source + if destination { self.address_length() } else { 0 }
+    }
+
     fn of(net: &IpNet) -> Family {
         if net.addr().is_ipv4() { Family::V4 } else { Family::V6 }
     }
@@ -44,14 +58,10 @@ impl Family {
 /// One condition or action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::network) enum Part {
-    /// Came in by this interface.
-    From(String),
     /// Came in by any but this interface.
     NotFrom(String),
     /// Came in by one of the set.
     FromOneOf(&'static str),
-    /// Goes out by this interface.
-    To(String),
     /// Goes out by any but this interface.
     NotTo(String),
     /// Goes out by one of the set.
@@ -60,6 +70,12 @@ pub(in crate::network) enum Part {
     Pair(&'static str),
     /// Source, destination, protocol and port are in the set.
     Link(&'static str),
+    /// Source and outgoing interface are in the set.
+    SourceTo(Family, &'static str),
+    /// Source and outgoing interface are not in the set.
+    NotSourceTo(Family, &'static str),
+    /// Comes from one of the set's networks.
+    SourceOneOf(Family, &'static str),
     /// Is of this family.
     Is(Family),
     /// Comes from this network.
@@ -131,10 +147,8 @@ pub(in crate::network) type Rule = Vec<Part>;
 impl fmt::Display for Part {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Part::From(it) => write!(out, "iifname \"{it}\""),
             Part::NotFrom(it) => write!(out, "iifname != \"{it}\""),
             Part::FromOneOf(it) => write!(out, "iifname @{it}"),
-            Part::To(it) => write!(out, "oifname \"{it}\""),
             Part::NotTo(it) => write!(out, "oifname != \"{it}\""),
             Part::ToOneOf(it) => write!(out, "oifname @{it}"),
             Part::Pair(it) => write!(out, "iifname . oifname @{it}"),
@@ -142,6 +156,15 @@ impl fmt::Display for Part {
                 out,
                 "ip saddr . ip daddr . meta l4proto . th dport @{it}"
             ),
+            Part::SourceTo(family, it) => {
+                write!(out, "{} saddr . oifname @{it}", family.name())
+            }
+            Part::NotSourceTo(family, it) => {
+                write!(out, "{} saddr . oifname != @{it}", family.name())
+            }
+            Part::SourceOneOf(family, it) => {
+                write!(out, "{} saddr @{it}", family.name())
+            }
             Part::Is(Family::V4) => write!(out, "meta nfproto ipv4"),
             Part::Is(Family::V6) => write!(out, "meta nfproto ipv6"),
             Part::Source(it) => {
@@ -192,19 +215,21 @@ pub(super) fn encode(rule: &Rule) -> Attributes {
     for part in rule {
         code.part(part);
     }
-    code.0
+    code.expressions
 }
 
 #[derive(Default)]
-struct Code(Attributes);
+struct Code {
+    expressions: Attributes,
+    /// What the rule has asked for already.
+    family: Option<Family>,
+}
 
 impl Code {
     fn part(&mut self, part: &Part) {
         match part {
-            Part::From(it) => self.interface(META_IIFNAME, EQUAL, it),
-            Part::NotFrom(it) => self.interface(META_IIFNAME, DIFFERENT, it),
-            Part::To(it) => self.interface(META_OIFNAME, EQUAL, it),
-            Part::NotTo(it) => self.interface(META_OIFNAME, DIFFERENT, it),
+            Part::NotFrom(it) => self.not_interface(META_IIFNAME, it),
+            Part::NotTo(it) => self.not_interface(META_OIFNAME, it),
             Part::FromOneOf(it) => self.one_of(META_IIFNAME, it),
             Part::ToOneOf(it) => self.one_of(META_OIFNAME, it),
             Part::Pair(set) => {
@@ -213,6 +238,18 @@ impl Code {
                 self.lookup(set, None);
             }
             Part::Link(set) => self.link(set),
+            Part::SourceTo(family, set) => {
+                self.source_and_way_out(*family);
+                self.lookup(set, None);
+            }
+            Part::NotSourceTo(family, set) => {
+                self.source_and_way_out(*family);
+                self.lookup_not(set);
+            }
+            Part::SourceOneOf(family, set) => {
+                self.source(*family);
+                self.lookup(set, None);
+            }
             Part::Is(family) => self.family(*family),
             Part::Source(net) => self.network(net, EQUAL, false),
             Part::Destination(net) => self.network(net, EQUAL, true),
@@ -240,7 +277,7 @@ impl Code {
 
     /// `NFTA_LIST_ELEM` of `NFTA_EXPR_NAME` and `NFTA_EXPR_DATA`.
     fn expression(&mut self, name: &str, fill: impl FnOnce(&mut Attributes)) {
-        self.0.nest(1, |it| {
+        self.expressions.nest(1, |it| {
             it.text(1, name).nest(2, fill);
         });
     }
@@ -259,9 +296,9 @@ impl Code {
         });
     }
 
-    fn interface(&mut self, key: u32, operation: u32, name: &str) {
+    fn not_interface(&mut self, key: u32, name: &str) {
         self.meta(key, 1);
-        self.compare(operation, &interface_key(name));
+        self.compare(DIFFERENT, &interface_key(name));
     }
 
     fn one_of(&mut self, key: u32, set: &str) {
@@ -278,7 +315,19 @@ impl Code {
         });
     }
 
+    fn lookup_not(&mut self, set: &str) {
+        const INVERTED: u32 = 1;
+        self.expression("lookup", |it| {
+            it.text(1, set).number(2, 1).number(5, INVERTED);
+        });
+    }
+
+    /// Where a header has its fields depends on the family, so each part
+    /// that loads one makes sure of that first.
     fn family(&mut self, family: Family) {
+        if self.family.replace(family) == Some(family) {
+            return;
+        }
         self.meta(META_NFPROTO, 1);
         self.compare(EQUAL, &[family.number()]);
     }
@@ -292,19 +341,15 @@ impl Code {
         });
     }
 
-    /// An address of the packet under a mask. Where the header has it
-    /// depends on the family, so the family comes first. Of a prefix that
-    /// ends at a byte's border only those bytes are loaded, as nft does.
+    /// An address of the packet under a mask. Of a prefix that ends at a
+    /// byte's border only those bytes are loaded, as nft does.
     fn network(&mut self, net: &IpNet, operation: u32, destination: bool) {
         let family = Family::of(net);
         self.family(family);
-        let (mut bytes, at) = match net.network() {
-            IpAddr::V4(it) => {
-                (it.octets().to_vec(), if destination { 16 } else { 12 })
-            }
-            IpAddr::V6(it) => {
-                (it.octets().to_vec(), if destination { 24 } else { 8 })
-            }
+        let at = family.address_offset(destination);
+        let mut bytes = match net.network() {
+            IpAddr::V4(it) => it.octets().to_vec(),
+            IpAddr::V6(it) => it.octets().to_vec(),
         };
         let bits = usize::from(net.prefix_len());
         let whole_bytes = bits % 8 == 0 && bits > 0;
@@ -318,6 +363,18 @@ impl Code {
             self.bitwise(&mask);
         }
         self.compare(operation, &bytes);
+    }
+
+    fn source(&mut self, family: Family) {
+        self.family(family);
+        let at = family.address_offset(false);
+        self.payload(8, 1, at, family.address_length());
+    }
+
+    /// The source address, and in the registers behind it the interface.
+    fn source_and_way_out(&mut self, family: Family) {
+        self.source(family);
+        self.meta(META_OIFNAME, 8 + family.address_length() / 4);
     }
 
     /// The four parts of the key, each in a register of its own.
@@ -408,9 +465,8 @@ impl Code {
         let mut next = 8;
         if by_address {
             self.family(family);
-            let (at, length) =
-                if family == Family::V4 { (16, 4) } else { (24, 16) };
-            self.payload(next, 1, at, length);
+            let length = family.address_length();
+            self.payload(next, 1, family.address_offset(true), length);
             next += length / 4;
         }
         self.service(next);
