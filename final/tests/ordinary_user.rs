@@ -556,7 +556,19 @@ fn reaches_by(test: &str, program: &str) {
     let url = format!("http://{address}/");
     let ask = ["run", "--rm", "box", "wget", "-qO-", &url];
     assert_eq!(user.says(&ask), "outside", "{program}");
-    assert!(user.process(program).is_some() || program == "slirp4netns");
+
+    // It is told when the program is lost, and the next daemon has another.
+    let warns = || user.says(&["info", "--format", "{{json .Warnings}}"]);
+    let lost = format!("{program}, by which containers");
+    assert!(!warns().contains(&lost), "{}", warns());
+    let file = fs::read(user.home.join("run/skiff/uplink.json")).unwrap();
+    let file: serde_json::Value = serde_json::from_slice(&file).unwrap();
+    let pid = file["pid"].as_i64().unwrap() as i32;
+    user.kill(Pid::from_raw(pid));
+    assert!(warns().contains(&lost), "{}", warns());
+    user.kill(user.daemon());
+    assert_eq!(user.says(&ask), "outside", "{program}, started again");
+    assert!(!warns().contains(&lost), "{}", warns());
 }
 
 #[test]

@@ -56,6 +56,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<()> {
     let _lock = lock(&root)?;
     if !rustix::process::geteuid().is_root() {
         let rootless = rootless::enter(&root, &settings.exec_root())?;
+        rootless.watch();
         settings.rootless = Some(Arc::new(rootless));
     }
     raise_descriptors();

@@ -195,7 +195,7 @@ impl Engine {
         let mut all = self.networks.warnings();
         all.extend(config.open_doors());
         let Some(rootless) = &config.rootless else { return all };
-        all.extend(rootless.warnings.iter().cloned());
+        all.extend(rootless.warnings());
         if cgroup_driver() == "none" {
             // Docker's sentences.
             let way_out = match cgroup_version() {

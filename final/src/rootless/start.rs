@@ -3,7 +3,7 @@
 use std::fs::DirBuilder;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 
@@ -26,10 +26,43 @@ pub struct Rootless {
     /// Who has the host's network.
     pub keeper: Arc<Keeper>,
     /// What the user does not have here, and how he gets it.
-    pub warnings: Vec<String>,
+    warnings: Vec<String>,
+    /// Where [`uplink`] keeps what it started.
+    dir: PathBuf,
     /// Subnets that the host has routes to. They cannot be seen from the
     /// engine's network, and a bridge with one of them would hide it.
     pub host_routes: Vec<IpNet>,
+}
+
+impl Rootless {
+    /// What the user does not have here, as things are now.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut all = self.warnings.clone();
+        all.extend(uplink::lost(&self.dir));
+        if start_ticks(self.keeper.pid()).is_none() {
+            all.push(
+                "the process that keeps the published ports of this user's \
+                 containers has ended, and they are closed: restart the \
+                 daemon, which opens them again"
+                    .to_owned(),
+            );
+        }
+        all
+    }
+
+    /// Logs it when the way out is lost while the daemon runs. Nobody would
+    /// notice before some program complains about a name it cannot resolve.
+    pub fn watch(&self) {
+        let dir = self.dir.clone();
+        let spawn = std::thread::Builder::new().name("skiff-uplink".into());
+        // Without the thread `skiff info` still says it.
+        let _ = spawn.spawn(move || {
+            uplink::wait(&dir);
+            if let Some(lost) = uplink::lost(&dir) {
+                tracing::warn!("{lost}");
+            }
+        });
+    }
 }
 
 /// Moves this process, which must have one thread, into the namespaces of
@@ -66,7 +99,8 @@ pub fn enter(data_root: &Path, exec_root: &Path) -> anyhow::Result<Rootless> {
     if uplink.is_ok() {
         use_resolver(exec_root)?;
     }
-    Ok(Rootless { keeper: Arc::new(keeper), warnings, host_routes })
+    let dir = exec_root.to_owned();
+    Ok(Rootless { keeper: Arc::new(keeper), warnings, dir, host_routes })
 }
 
 /// Makes a directory that only this user may enter. In `/tmp` somebody else

@@ -8,14 +8,18 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use cli_api::state::{read_json, write_json};
-use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open,
+    waitid,
+};
 use serde::{Deserialize, Serialize};
 
 use super::client::Keeper;
@@ -58,6 +62,33 @@ fn running(dir: &Path) -> Option<Running> {
 /// The process of the program, if it runs.
 pub(super) fn pid(dir: &Path) -> Option<i32> {
     running(dir).map(|it| it.pid)
+}
+
+/// A sentence for the user if the program was there and has ended.
+pub(super) fn lost(dir: &Path) -> Option<String> {
+    let known: Running = read_json(&file(dir)).ok()?;
+    let runs = start_ticks(known.pid) == Some(known.start_ticks);
+    (!runs).then(|| {
+        format!(
+            "{}, by which containers and pulls reached the outside, has \
+             ended; published ports go on: restart the daemon, which starts \
+             it again",
+            known.program
+        )
+    })
+}
+
+/// Returns when the program has ended, or at once if there is none.
+pub(super) fn wait(dir: &Path) {
+    let Some(pid) = pid(dir).and_then(Pid::from_raw) else { return };
+    let process = pidfd_open(pid, PidfdFlags::empty());
+    if let Ok(process) = process {
+        let mut wait = [PollFd::new(&process, PollFlags::IN)];
+        while poll(&mut wait, None) == Err(Errno::INTR) {}
+        // slirp4netns is our child if it was we who started it.
+        let ended = WaitId::PidFd(process.as_fd());
+        let _ = waitid(ended, WaitIdOptions::EXITED);
+    }
 }
 
 /// Ends the program; none is fine.
@@ -200,7 +231,6 @@ fn close_on_exec(fd: &OwnedFd, close: bool) -> std::io::Result<()> {
 }
 
 fn read_within(pipe: OwnedFd, buffer: &mut [u8]) -> std::io::Result<usize> {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let patience = Timespec::try_from(PATIENCE).ok();
     let mut wait = [PollFd::new(&pipe, PollFlags::IN)];
     if poll(&mut wait, patience.as_ref())? == 0 {
