@@ -14,6 +14,8 @@
 //!   [`crate::attacks`]).
 //! * `{{#prices start}}` becomes a table of what the benches of that group
 //!   cost (see [`crate::prices`]).
+//! * `{{#table book/data/networks.md}}` becomes that file: a table which a
+//!   script of ours has measured.
 //! * `{{#exercises 02}}` becomes the exercises of a chapter, and
 //!   `{{#answers}}` the answers to all (see [`crate::workshop`]).
 
@@ -73,12 +75,14 @@ impl Weave {
             ["snapshot", file] => self.snapshot(file),
             ["attacks"] => Ok(attacks::table()),
             ["prices", group] => prices::table(&self.root, group),
+            ["table", file] => Ok(self.read(file)?.trim_end().to_owned()),
             ["exercises", chapter] => page::exercises(&self.root, chapter),
             ["answers"] => page::answers(&self.root),
             _ => bail!(
                 "unknown directive; there are `listing FILE:ANCHOR`, \
                  `difference NN NN`, `picture NAME`, `snapshot FILE`, \
-                 `attacks`, `prices GROUP`, `exercises NN` and `answers`"
+                 `attacks`, `prices GROUP`, `table FILE`, `exercises NN` and \
+                 `answers`"
             ),
         }
     }
