@@ -154,9 +154,11 @@ impl Engine {
         pause: bool,
         work: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
-        let paused = pause
-            && container.status() == Status::Running
-            && self.paused_unless_ended(container)?;
+        let mut paused = pause && container.status() == Status::Running;
+        if paused {
+            unless_ended(container, self.pause(&container.id))?;
+            paused = container.status() == Status::Paused;
+        }
         if !container.status().has_process() {
             let _verb = container.begin();
             // One that never ran has no writable layer yet.
@@ -165,19 +167,9 @@ impl Engine {
         }
         let worked = work();
         if paused {
-            self.unpause(&container.id)?;
+            unless_ended(container, self.unpause(&container.id))?;
         }
         worked
-    }
-
-    /// Pauses it; false if its process has ended just now, which leaves
-    /// nothing to pause.
-    fn paused_unless_ended(&self, container: &Container) -> Result<bool> {
-        match self.pause(&container.id) {
-            Ok(()) => Ok(true),
-            Err(_) if !container.status().has_process() => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 
     /// The container's changes as a layer in the store. The tar is written
@@ -253,6 +245,15 @@ impl Engine {
             ..History::default()
         });
         Ok(image)
+    }
+}
+
+/// A process that has ended just now can be neither paused nor unpaused, and
+/// need not be: it changes nothing any more.
+fn unless_ended(container: &Container, result: Result<()>) -> Result<()> {
+    match result {
+        Err(_) if !container.status().has_process() => Ok(()),
+        other => other,
     }
 }
 
