@@ -66,14 +66,15 @@ fn refuse_frozen(status: Status, id: &str) -> Result<()> {
 
 /// `?logs=1`: what was written before, as the stream has it.
 async fn log_so_far(engine: &Engine, id: &str, query: &Map) -> Result<Vec<u8>> {
-    let log = engine.log(id)?;
     let mut wanted = super::follow::log_query(query)?;
     wanted.follow = false;
+    let log = engine.log(id, &wanted)?;
     blocking(move || {
         let mut all = Vec::new();
-        log.read(&wanted, &mut |entry| {
+        let tty = log.tty;
+        log.read(&mut |entry| {
             let text = entry.log.as_bytes();
-            if log.tty {
+            if tty {
                 all.extend_from_slice(text);
             } else {
                 all.extend(cli_api::frames::encode(entry.stream, text));

@@ -54,14 +54,14 @@ pub async fn logs(
     Path(name): Path<String>,
     Params(query): Params<Map>,
 ) -> Result<Response> {
-    let log = engine.log(&name)?;
-    let is = |key: &str| flag(query.get(key).map(String::as_str));
     let wanted = log_query(&query)?;
-    let times = is("timestamps");
+    let times = flag(query.get("timestamps").map(String::as_str));
+    let follow = wanted.follow;
+    let log = blocking(move || engine.log(&name, &wanted)).await?;
     let kind = [(header::CONTENT_TYPE, stream_type(log.tty, version))];
     let (sender, receiver) = mpsc::channel(AHEAD);
     tokio::task::spawn_blocking(move || {
-        send_log(&log, &wanted, times, &sender);
+        send_log(log, follow, times, &sender);
     });
     Ok((kind, body_of(receiver)).into_response())
 }
@@ -90,23 +90,19 @@ pub(super) fn log_query(query: &Map) -> Result<Query> {
 }
 
 /// Sends the lines, framed unless they came from a terminal.
-fn send_log(
-    log: &Log,
-    query: &Query,
-    times: bool,
-    sender: &mpsc::Sender<Bytes>,
-) {
+fn send_log(log: Log, follow: bool, times: bool, sender: &mpsc::Sender<Bytes>) {
     let mut gathered = Vec::new();
+    let tty = log.tty;
     let mut put = |entry: Entry| {
         let text = if times { entry.with_time() } else { entry.log };
-        if log.tty {
+        if tty {
             gathered.extend_from_slice(text.as_bytes());
         } else {
             let frame = frames::encode(entry.stream, text.as_bytes());
             gathered.extend_from_slice(&frame);
         }
         // Following, each line must go out when it comes.
-        if query.follow || gathered.len() >= PIECE {
+        if follow || gathered.len() >= PIECE {
             let piece = std::mem::take(&mut gathered);
             if sender.blocking_send(piece.into()).is_err() {
                 return ControlFlow::Break(());
@@ -117,7 +113,7 @@ fn send_log(
         }
         ControlFlow::Continue(())
     };
-    let read = log.read(query, &mut put);
+    let read = log.read(&mut put);
     if !gathered.is_empty() {
         let _ = sender.blocking_send(gathered.into());
     }

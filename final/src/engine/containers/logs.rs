@@ -1,31 +1,33 @@
 //! `docker logs`: what the shim has written down.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
-use cli_api::jsonlog::{self, Entry, Query};
+use cli_api::jsonlog::{Entry, Opened, Query};
 
 use super::Container;
 use super::state::Status;
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
 
-/// The log of a container, ready to be read.
-#[derive(Debug, Clone)]
+/// The log of a container, open: it can be read even if the container is
+/// removed before the reader's turn comes.
+#[derive(Debug)]
 pub struct Log {
     container: Arc<Container>,
-    path: PathBuf,
+    opened: Opened,
     /// Whether it was written by a terminal: bytes as they are, no frames.
     pub tty: bool,
 }
 
 impl Engine {
-    /// The log of a container.
+    /// The log of a container, to be read as `query` says.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] in Docker's words if its driver keeps nothing.
-    pub fn log(&self, name: &str) -> Result<Log> {
+    /// [`Error::Unsupported`] in Docker's words if its driver keeps nothing,
+    /// [`Error::Internal`] if the file cannot be opened.
+    pub fn log(&self, name: &str, query: &Query) -> Result<Log> {
         let container = self.containers.find(name)?;
         let (path, tty, driver) = container.with(|record| {
             let driver = record.host_config.log_config.kind.clone();
@@ -36,7 +38,8 @@ impl Engine {
                 "configured logging driver does not support reading".to_owned(),
             ));
         }
-        Ok(Log { container, path: PathBuf::from(path), tty })
+        let opened = Opened::open(Path::new(&path), query);
+        Ok(Log { container, opened: opened.map_err(Error::internal)?, tty })
     }
 }
 
@@ -47,16 +50,16 @@ impl Log {
     /// # Errors
     /// [`Error::Internal`] if the file cannot be read.
     pub fn read(
-        &self,
-        query: &Query,
+        self,
         sink: &mut dyn FnMut(Entry) -> ControlFlow<()>,
     ) -> Result<()> {
+        let container = self.container;
         let ended = || {
-            let status = self.container.status();
+            let status = container.status();
             // A created one may still be started; that is worth the wait.
             !status.is_up() && status != Status::Created
-                || self.container.watch().borrow().removed
+                || container.watch().borrow().removed
         };
-        jsonlog::read(&self.path, query, &ended, sink).map_err(Error::internal)
+        self.opened.read(&ended, sink).map_err(Error::internal)
     }
 }

@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use crate::frames::Stream;
-pub use read::{Query, read};
+pub use read::{Opened, Query, read};
 pub use write::{Rotation, Writer};
 
 /// The longest piece of output that becomes one entry, in bytes.

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
 use super::{Entry, Stream, numbered};
@@ -61,24 +62,69 @@ pub fn read(
     ended: &dyn Fn() -> bool,
     sink: &mut dyn FnMut(Entry) -> ControlFlow<()>,
 ) -> Result<(), Error> {
-    // The watch comes before the first read: what is appended between the
-    // two would otherwise go unnoticed until the next line.
-    let watch = query.follow.then(|| watch(path)).transpose()?;
-    let mut reader = Reader { path, query, sink, file: None, rest: Vec::new() };
-    if reader.history()?.is_break() {
-        return Ok(());
+    Opened::open(path, query)?.read(ended, sink)
+}
+
+/// A log whose files are open. Who removes it from now on takes nothing away
+/// from its reader.
+#[derive(Debug)]
+pub struct Opened {
+    path: PathBuf,
+    query: Query,
+    /// Newest first.
+    files: Vec<File>,
+    watch: Option<OwnedFd>,
+}
+
+impl Opened {
+    /// Opens the log at `path`, to be read as `query` says.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn open(path: &Path, query: &Query) -> Result<Opened, Error> {
+        // The watch comes before the files: what is appended between the two
+        // would otherwise go unnoticed until the next line.
+        let watch = query.follow.then(|| watch(path)).transpose()?;
+        let mut files = Vec::new();
+        for number in 0.. {
+            match open(&numbered(path, number))? {
+                Some(file) => files.push(file),
+                None if number > 0 => break,
+                None => {}
+            }
+        }
+        let (path, query) = (path.to_owned(), query.clone());
+        Ok(Opened { path, query, files, watch })
     }
-    let Some(watch) = watch else { return Ok(()) };
-    loop {
-        // Asked before reading: what was written up to the end is read then.
-        let last = ended();
-        if reader.more()?.is_break() || last {
+
+    /// As [`read`].
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn read(
+        self,
+        ended: &dyn Fn() -> bool,
+        sink: &mut dyn FnMut(Entry) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let (path, query) = (self.path.as_path(), &self.query);
+        let mut reader =
+            Reader { path, query, sink, file: None, rest: Vec::new() };
+        if reader.history(self.files)?.is_break() {
             return Ok(());
         }
-        let mut fds = [PollFd::new(&watch, PollFlags::IN)];
-        if poll(&mut fds, Some(&NAP)).is_ok_and(|ready| ready > 0) {
-            // The events themselves say nothing that reading does not.
-            let _ = rustix::io::read(&watch, &mut [0; 4096]);
+        let Some(watch) = self.watch else { return Ok(()) };
+        loop {
+            // Asked before reading: what was written up to the end is read
+            // then.
+            let last = ended();
+            if reader.more()?.is_break() || last {
+                return Ok(());
+            }
+            let mut fds = [PollFd::new(&watch, PollFlags::IN)];
+            if poll(&mut fds, Some(&NAP)).is_ok_and(|ready| ready > 0) {
+                // The events themselves say nothing that reading does not.
+                let _ = rustix::io::read(&watch, &mut [0; 4096]);
+            }
         }
     }
 }
@@ -95,16 +141,11 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// What is there already: rotated files, then the newest.
-    fn history(&mut self) -> Result<ControlFlow<()>, Error> {
-        let mut files = Vec::new();
-        for number in 0.. {
-            match open(&numbered(self.path, number))? {
-                Some(file) => files.push(file),
-                None if number > 0 => break,
-                None => {}
-            }
-        }
-        // `files` is newest first, as the search from the end wants it.
+    fn history(
+        &mut self,
+        mut files: Vec<File>,
+    ) -> Result<ControlFlow<()>, Error> {
+        // They are newest first, as the search from the end wants it.
         let keep = start_of_tail(&mut files, self.query.tail)
             .map_err(Error::read(self.path))?;
         files.truncate(keep);
@@ -231,7 +272,7 @@ fn open(path: &Path) -> Result<Option<File>, Error> {
 }
 
 /// Watches the directory, not the file, which rotation replaces.
-fn watch(path: &Path) -> Result<rustix::fd::OwnedFd, Error> {
+fn watch(path: &Path) -> Result<OwnedFd, Error> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let failed = |it: rustix::io::Errno| Error::read(dir)(it.into());
     let flags = CreateFlags::CLOEXEC | CreateFlags::NONBLOCK;
