@@ -17,7 +17,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use tar::{Builder, EntryType, Header};
 
 /// How a path differs from the image, as `docker diff` prints it.
@@ -247,7 +247,7 @@ impl<'a> LayerWriter<'a> {
         header.set_gid(0);
         header.set_size(0);
         header.set_mtime(0);
-        let written = self.tar.append_data(&mut header, path, io::empty());
+        let written = self.append(&mut header, path, io::empty());
         written.map_err(at("write", path))
     }
 
@@ -264,7 +264,8 @@ impl<'a> LayerWriter<'a> {
             let key = (meta.dev(), meta.ino());
             if let Some(first) = self.links.get(&key) {
                 header.set_entry_type(EntryType::Link);
-                let linked = self.tar.append_link(&mut header, path, first);
+                let first = first.clone().into_os_string();
+                let linked = self.link(&mut header, path, first.as_bytes());
                 return linked.map_err(at("write the link", source));
             }
             self.links.insert(key, path.to_owned());
@@ -285,7 +286,6 @@ impl<'a> LayerWriter<'a> {
         header
     }
 
-    /// The tar crate takes care of names longer than the header's 100 bytes.
     fn body(
         &mut self,
         source: &Path,
@@ -297,16 +297,16 @@ impl<'a> LayerWriter<'a> {
         if kind.is_symlink() {
             header.set_entry_type(EntryType::Symlink);
             let target = fs::read_link(source)?.into_os_string();
-            return self.symlink(&mut header, path, target.as_bytes());
+            return self.link(&mut header, path, target.as_bytes());
         }
         if kind.is_file() {
             header.set_entry_type(EntryType::Regular);
             header.set_size(meta.size());
             self.size += meta.size();
             // A file that grows meanwhile must not spill into the next
-            // header; one that shrinks is an error in `append_data`.
+            // header; one that shrinks is an error in `append`.
             let data = io::Read::take(File::open(source)?, meta.size());
-            return self.tar.append_data(&mut header, path, data);
+            return self.append(&mut header, path, data);
         }
         header.set_entry_type(if kind.is_dir() {
             EntryType::Directory
@@ -325,26 +325,53 @@ impl<'a> LayerWriter<'a> {
         if kind.is_dir() {
             name.push("/");
         }
-        self.tar.append_data(&mut header, Path::new(&name), io::empty())
+        self.append(&mut header, Path::new(&name), io::empty())
     }
 
     /// The target goes in as it is: `append_link` would tidy it up, and
     /// `./a` and `a` are not the same link to a program that reads it.
-    fn symlink(
+    fn link(
         &mut self,
         header: &mut Header,
         path: &Path,
         target: &[u8],
     ) -> io::Result<()> {
         if header.set_link_name_literal(target).is_err() {
-            let mut long = Header::new_gnu();
-            long.set_path("././@LongLink")?;
-            long.set_entry_type(EntryType::GNULongLink);
-            long.set_size(target.len() as u64 + 1);
-            long.set_cksum();
-            self.tar.append(&long, io::Read::chain(target, &[0][..]))?;
+            self.long(EntryType::GNULongLink, target)?;
         }
-        self.tar.append_data(header, path, io::empty())
+        self.append(header, path, io::empty())
+    }
+
+    /// The tar crate takes care of names longer than the header's 100 bytes:
+    /// the whole name goes before the entry, its beginning into the header.
+    /// But it refuses a beginning that is no path of its own, and that is
+    /// what is left of a name whose first byte is not UTF-8, or of one that
+    /// is cut behind the dots of `a/..b`.
+    fn append(
+        &mut self,
+        header: &mut Header,
+        path: &Path,
+        data: impl io::Read,
+    ) -> io::Result<()> {
+        let name = path.as_os_str().as_bytes();
+        if beginning_is_a_path(name) {
+            return self.tar.append_data(header, path, data);
+        }
+        self.long(EntryType::GNULongName, name)?;
+        // Whoever knows of long names does not look at this one.
+        header.set_path("long-name")?;
+        header.set_cksum();
+        self.tar.append(header, data)
+    }
+
+    /// An entry of GNU tar that holds a name for the one after it.
+    fn long(&mut self, kind: EntryType, name: &[u8]) -> io::Result<()> {
+        let mut header = Header::new_gnu();
+        header.set_path("././@LongLink")?;
+        header.set_entry_type(kind);
+        header.set_size(name.len() as u64 + 1);
+        header.set_cksum();
+        self.tar.append(&header, io::Read::chain(name, &[0][..]))
     }
 
     /// Extended attributes travel as PAX records before the entry.
@@ -361,6 +388,19 @@ impl<'a> LayerWriter<'a> {
         let written = self.tar.append_pax_extensions(records);
         written.map_err(at("write the attributes of", source))
     }
+}
+
+/// Whether what fits into a header of a name that does not is a path inside
+/// the archive.
+fn beginning_is_a_path(name: &[u8]) -> bool {
+    const FITS: usize = 100;
+    let Some(cut) = name.get(..FITS).filter(|cut| cut.len() < name.len())
+    else {
+        return true;
+    };
+    let valid = cut.utf8_chunks().next().map_or("", |it| it.valid());
+    let mut parts = Path::new(valid).components().peekable();
+    parts.peek().is_some() && parts.all(|it| matches!(it, Component::Normal(_)))
 }
 
 /// The extended attributes that belong to the file and not to this machine:

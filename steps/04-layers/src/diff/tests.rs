@@ -87,6 +87,25 @@ fn every_kind_of_file_survives_and_gives_the_same_bytes_again() {
 }
 
 #[test]
+fn a_long_name_survives_whatever_its_first_hundred_bytes_are() {
+    let upper = tempfile::tempdir().unwrap();
+    shell(
+        upper.path(),
+        r"bad=$(printf '\274%0150d' 1); echo a > $bad; ln $bad $bad-too
+          ln -s $bad soft; mkdir $bad-dir; echo b > $bad-dir/$bad
+          at=$(printf %097d 1); mkdir $at; echo c > $at/..dots
+          find . -exec touch -h -d 2020-01-01 {} +",
+    );
+    let tar = written(upper.path());
+    let again = unpacked(&tar);
+    let same = std::process::Command::new("diff")
+        .args(["-r".as_ref(), upper.path(), again.path()])
+        .status();
+    assert!(same.unwrap().success());
+    assert!(written(again.path()) == tar, "not the same bytes");
+}
+
+#[test]
 fn the_order_in_which_files_were_made_does_not_matter() {
     let (one, two) = (tempfile::tempdir(), tempfile::tempdir());
     let (one, two) = (one.unwrap(), two.unwrap());
