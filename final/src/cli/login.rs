@@ -61,11 +61,9 @@ pub(crate) async fn login(
 pub(crate) fn logout(global: &Global, args: LogoutArgs) -> anyhow::Result<u8> {
     let server = args.server.unwrap_or_else(|| HUB.to_owned());
     let mut file = ConfigFile::load(global)?;
+    println!("Removing login credentials for {server}");
     if file.forget(&server) {
         file.save(global)?;
-        println!("Removing login credentials for {server}");
-    } else {
-        println!("Not logged in to {server}");
     }
     Ok(0)
 }

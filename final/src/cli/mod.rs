@@ -50,10 +50,12 @@ use clap::{CommandFactory, Parser, Subcommand};
 use context::{Context, Global};
 
 /// A container engine in small steps
+// As with docker, a flag may be said again, and the last one counts.
 #[derive(Debug, Parser)]
 #[command(
     name = "skiff",
     version,
+    args_override_self = true,
     disable_help_subcommand = true,
     arg_required_else_help = true
 )]

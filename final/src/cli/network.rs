@@ -269,9 +269,7 @@ async fn rm(context: &Context, args: RmArgs) -> anyhow::Result<u8> {
     each(&args.networks, async |name| {
         let path = format!("/networks/{}", segment(name));
         match context.client.delete(&path).await {
-            Err(why) if args.force && why.status() == Some(404) => {
-                eprintln!("Error response from daemon: {why}");
-            }
+            Err(why) if args.force && why.status() == Some(404) => {}
             other => {
                 other?;
                 println!("{name}");

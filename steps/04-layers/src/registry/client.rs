@@ -386,6 +386,17 @@ fn bad_certificate(error: &HttpError) -> Option<String> {
     Some(why.to_owned())
 }
 
+/// A record that is none of TLS: rustls has an error for that, which comes the
+/// same way.
+fn answers_in_the_clear(error: &HttpError) -> bool {
+    let text = match error {
+        HttpError::Io(e) => e.to_string(),
+        HttpError::Rustls(e) => e.to_string(),
+        _ => return false,
+    };
+    text.contains("InvalidContentType")
+}
+
 /// Not slow or broken, but absent: it makes no sense to ask again, nor to ask
 /// in another scheme.
 fn nobody_there(error: &HttpError) -> bool {
@@ -439,6 +450,10 @@ fn unreachable(host: &str, error: &HttpError) -> RegistryError {
                  /etc/docker/certs.d/{host}/ca.crt, for a registry without \
                  one name it with --insecure-registry"
             ),
+            None if answers_in_the_clear(other) => "it does not speak TLS; a \
+                 registry with plain HTTP has to be named with \
+                 --insecure-registry"
+                .to_owned(),
             None => other.to_string(),
         },
     };
@@ -454,4 +469,27 @@ fn retry_after(answer: &Response<Body>) -> Option<Duration> {
     let then = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
     let wait = then.duration_since(jiff::Timestamp::now());
     Some(Duration::try_from(wait).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_registry_without_tls_is_told_from_a_broken_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let _ = socket.read(&mut [0; 512]).unwrap();
+            socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        });
+        let error = ureq::get(format!("https://{at}/v2/")).call().unwrap_err();
+        server.join().unwrap();
+        let told = unreachable("lan:5000", &error).to_string();
+        assert!(told.contains("--insecure-registry"), "{told}");
+    }
 }

@@ -71,7 +71,7 @@ pub(crate) struct LimitFlags {
     #[arg(long, value_name = "NUMBER", value_parser = nano_cpus)]
     cpus: Option<i64>,
     /// Its weight against others when all CPUs are busy
-    #[arg(short, long, value_name = "WEIGHT")]
+    #[arg(short, long, value_name = "WEIGHT", allow_negative_numbers = true)]
     cpu_shares: Option<i64>,
     /// CPU time per period, in microseconds
     #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true)]
