@@ -120,3 +120,15 @@ fn a_profile_lets_32_bit_programs_in_if_it_names_them() {
         assert_eq!(output.out, "ok\n28\n", "{more}: {output:?}");
     }
 }
+
+#[test]
+fn a_list_of_what_is_refused_is_not_walked_around_by_32_bit_calls() {
+    let Some(root) = root("32 bits, no architectures") else { return };
+    let text = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["keyctl"], "action": "SCMP_ACT_ERRNO"}]}"#;
+    let mut process = sh(SAY_ERRNO);
+    process.seccomp = Some(Profile::from_json(text).unwrap());
+    let output = run(&root.sandbox(), &process);
+    let killed = 128 + libc::SIGSYS;
+    assert_eq!(output.out, format!("{killed}\n"), "{output:?}");
+}

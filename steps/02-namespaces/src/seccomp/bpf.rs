@@ -42,9 +42,12 @@ const AT_LEAST: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
 const GO_TO: u32 = libc::BPF_JMP | libc::BPF_JA;
 const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
 
-/// The x32 calls have this bit set; a filter that only knows the plain
-/// numbers could be walked around with it.
+/// The x32 calls have this bit set and come as calls of x86-64; a filter
+/// that only knows the plain numbers could be walked around with it.
 const X32: u32 = 0x4000_0000;
+
+/// `AUDIT_ARCH_X86_64`, the only instruction set with x32 in it.
+const X86_64: u32 = 0xc000_003e;
 
 /// What is done with the calls of one instruction set.
 #[derive(Debug)]
@@ -55,22 +58,33 @@ pub(crate) struct Table {
     pub(crate) calls: BTreeMap<u32, Verdict>,
 }
 
-/// Makes the program; a number that is in no table, and every call of an
-/// instruction set that has none, gets `unknown`.
-pub(crate) fn program(tables: &[Table], unknown: u32) -> Vec<Instruction> {
+/// What is done with a call that no table has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Others {
+    /// Its instruction set has a table, without this number.
+    pub(crate) unknown: u32,
+    /// Its instruction set has no table. Not the same as `unknown`: a list
+    /// of what is refused allows all else, and says nothing about numbers
+    /// that mean other calls.
+    pub(crate) foreign: u32,
+}
+
+/// Makes the program.
+pub(crate) fn program(tables: &[Table], others: Others) -> Vec<Instruction> {
+    let Others { unknown, foreign } = others;
     let mut code = vec![step(LOAD, ARCH)];
     for table in tables {
-        let mut own = vec![
-            step(LOAD, NUMBER),
-            branch(AT_LEAST, X32, 0, 1),
-            step(RETURN, unknown),
-        ];
+        let mut own = vec![step(LOAD, NUMBER)];
+        if table.arch == X86_64 {
+            own.push(branch(AT_LEAST, X32, 0, 1));
+            own.push(step(RETURN, foreign));
+        }
         own.extend(search(&ranges(&table.calls, unknown)));
         let over = u32::try_from(own.len()).unwrap_or(u32::MAX);
         code.extend([branch(EQUAL, table.arch, 1, 0), step(GO_TO, over)]);
         code.extend(own);
     }
-    code.push(step(RETURN, unknown));
+    code.push(step(RETURN, foreign));
     code
 }
 
@@ -321,13 +335,18 @@ mod tests {
                 ),
                 1..3,
             ),
-            arch in 0_u32..3,
-            asked in 0_u32..600,
+            arch in 0_usize..3,
+            asked in prop_oneof![0_u32..600, X32 - 1..X32 + 600],
             args in proptest::array::uniform6(number()),
         ) {
-            let rules = tables.get(arch as usize);
-            let verdict = rules.and_then(|it| it.get(&asked));
-            let expected = verdict.map_or(99, |verdict| {
+            let others = Others { unknown: 99, foreign: 77 };
+            let arches = [X86_64, 1, 2];
+            let x32 = arches[arch] == X86_64 && asked >= X32;
+            let rules = tables.get(arch).filter(|_| !x32);
+            let expected = rules.map_or(others.foreign, |rules| {
+                let Some(verdict) = rules.get(&asked) else {
+                    return others.unknown;
+                };
                 let case = verdict.cases.iter().find(|(conditions, _)| {
                     conditions.iter().all(|it| holds(it, args))
                 });
@@ -335,11 +354,11 @@ mod tests {
             });
             let tables: Vec<_> = tables
                 .iter()
-                .zip(0..)
+                .zip(arches)
                 .map(|(calls, arch)| Table { arch, calls: calls.clone() })
                 .collect();
-            let code = program(&tables, 99);
-            prop_assert_eq!(run(&code, arch, asked, args), expected);
+            let code = program(&tables, others);
+            prop_assert_eq!(run(&code, arches[arch], asked, args), expected);
         }
     }
 }

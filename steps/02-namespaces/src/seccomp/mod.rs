@@ -60,11 +60,19 @@ impl Profile {
                 let abis = [Some(Abi::native()), Abi::compat()];
                 let tables = abis.iter().flatten();
                 let tables = tables.map(|abi| default::table(abi, caps));
-                bpf::program(&tables.collect::<Vec<_>>(), default::ENOSYS)
+                let (unknown, foreign) = (default::ENOSYS, default::ENOSYS);
+                let others = bpf::Others { unknown, foreign };
+                bpf::program(&tables.collect::<Vec<_>>(), others)
             }
             Profile::Custom(document) => {
                 let tables = document.tables(caps)?;
-                bpf::program(&tables, document.unknown())
+                // What libseccomp does with an instruction set that a profile
+                // does not name. Its default action would let in all of
+                // `int 0x80` past a list of what is refused.
+                let foreign = libc::SECCOMP_RET_KILL_PROCESS;
+                let others =
+                    bpf::Others { unknown: document.unknown(), foreign };
+                bpf::program(&tables, others)
             }
         };
         if code.len() > LONGEST {

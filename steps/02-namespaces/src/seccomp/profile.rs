@@ -153,8 +153,7 @@ fn null_is_empty<'de, D: serde::Deserializer<'de>>(
 }
 
 impl Document {
-    /// The rules for each kind of program that the profile speaks of. The
-    /// calls of others are all [`unknown`](Document::unknown).
+    /// The rules for each kind of program that the profile speaks of.
     pub(super) fn tables(&self, caps: CapSet) -> Result<Vec<Table>, Error> {
         let compat = Abi::compat().filter(|_| self.names_compat());
         let abis = [Some(Abi::native()), compat];

@@ -11,8 +11,13 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, u32)> {
         let number = u32::try_from(*number).unwrap_or(u32::MAX);
         (name.trim_start_matches("SYS_"), number)
     });
-    named.chain(NEWEST.iter().copied())
+    named
+        .chain(NEWEST.iter().copied())
+        .chain([("io_pgetevents", IO_PGETEVENTS)])
 }
+
+/// The libc crate has it for musl only.
+const IO_PGETEVENTS: u32 = if cfg!(target_arch = "x86_64") { 333 } else { 292 };
 
 /// Calls that are newer than the libc crate. They have the same number on
 /// every machine.
