@@ -6,7 +6,7 @@ use super::copying::{Copier, stamps};
 use super::dockerfile::{Copy, CopySource, Heredoc, Instruction};
 use super::expand::expand_document;
 use super::ignore::{Ignore, clean};
-use super::link;
+use super::link::{self, Way};
 use super::metadata::workdir;
 use super::mode::Chmod;
 use super::mounted::Mounted;
@@ -71,7 +71,8 @@ impl<'a> StageBuild<'_, 'a> {
             |message: String| BuildError::step(message, &instruction.excerpt);
         let mut job = self.job(state, copy, instruction, &failed)?;
         let below = state.key.clone();
-        let parent = if copy.link { String::new() } else { below.clone() };
+        let way = copy.link.then(|| self.way(state, &job)).transpose()?;
+        let parent = way.as_ref().map_or(below.clone(), Way::key);
         let inputs = Inputs {
             parent,
             instruction: job.canonical(),
@@ -85,8 +86,8 @@ impl<'a> StageBuild<'_, 'a> {
             &by,
             instruction,
             |session, state| {
-                if copy.link {
-                    return session.linked(&mut job, &failed);
+                if let Some(way) = &way {
+                    return session.linked(&mut job, way, &failed);
                 }
                 let mounted = session.mount(&state.image.rootfs.diff_ids)?;
                 // Kept mounted until the files are copied.

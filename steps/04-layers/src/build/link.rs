@@ -11,8 +11,10 @@ use super::cache::Inputs;
 use super::copy_step::Job;
 use super::options::BuildError;
 use super::stage::{StageBuild, State};
+use crate::copy::attributes;
 use crate::diff::{DiffError, LayerWriter};
 use crate::error::io_at;
+use crate::store::{Parent, is_usual};
 use crate::{DiffId, Digest, Layer};
 use std::fs::{self, Metadata};
 use std::io::{self, Seek};
@@ -36,7 +38,43 @@ pub(super) fn check_owner(
     }
 }
 
+/// The one thing that counts of the layers below: directories on the way to
+/// the destination that are closed, or open, in another way than usual. The
+/// layer has to say that again, since a directory of the topmost layer hides
+/// those below.
+pub(super) struct Way(Vec<Parent>);
+
+impl Way {
+    /// As part of the step's key; empty where nothing is special.
+    pub(super) fn key(&self) -> String {
+        let one = |it: &Parent| {
+            let (path, mode) = (it.path.display(), it.meta.mode() & 0o7777);
+            format!("{path} {}:{} {mode:o}", it.meta.uid(), it.meta.gid())
+        };
+        self.0.iter().map(one).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Makes the directories so that were made only on the way.
+    fn take_over(&self, root: &Path) -> crate::Result<()> {
+        for parent in &self.0 {
+            let to = root.join(&parent.path);
+            let found = fs::symlink_metadata(&to).ok();
+            if found.is_some_and(|meta| is_only_a_way(&to, &meta)) {
+                attributes(&parent.from, &to, &parent.meta)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl StageBuild<'_, '_> {
+    /// What the layers below are like on the way to the destination.
+    pub(super) fn way(&self, state: &State, job: &Job<'_>) -> Result<Way> {
+        let layers = &state.image.rootfs.diff_ids;
+        let store = self.session.builder.store;
+        Ok(Way(store.special_parents(layers, &job.destination())?))
+    }
+
     /// What comes next stands on both: the step's own key, which does not
     /// depend on the step below, and that step's.
     pub(super) fn put_on(&self, below: &str, state: &mut State) -> Result<()> {
@@ -51,6 +89,7 @@ impl StageBuild<'_, '_> {
     pub(super) fn linked(
         &self,
         job: &mut Job<'_>,
+        way: &Way,
         failed: &dyn Fn(String) -> BuildError,
     ) -> Result<Option<Layer>> {
         let session = self.session;
@@ -61,6 +100,7 @@ impl StageBuild<'_, '_> {
         // Kept mounted until the files are copied.
         let _other = self.mount_other(job, failed)?;
         job.carry_out(room.path()).map_err(failed)?;
+        way.take_over(room.path())?;
         let mut tar = tempfile::tempfile_in(scratch)
             .map_err(io_at("make a file in", scratch))?;
         let clamp = session.options.source_date_epoch;
@@ -78,8 +118,7 @@ impl StageBuild<'_, '_> {
 }
 
 /// Writes a tree that was made for one destination. The directories on the
-/// way there are left out where nothing was said about them: on top of other
-/// layers they would close a `/tmp` that is open to all.
+/// way there are left out where nothing is to be said about them.
 fn write(
     root: &Path,
     destination: &Path,
@@ -105,7 +144,6 @@ fn write(
 /// As [`super::copying::Copier`] makes directories on its way, with something
 /// in it.
 fn is_only_a_way(path: &Path, meta: &Metadata) -> bool {
-    let usual = (meta.uid(), meta.gid(), meta.mode() & 0o7777);
     let empty = fs::read_dir(path).is_ok_and(|mut list| list.next().is_none());
-    usual == (0, 0, 0o755) && !empty
+    is_usual(meta) && !empty
 }

@@ -52,6 +52,7 @@ pub use images::{NewImage, Record};
 pub use layers::{LayerRecord, LayerWriter};
 pub use lease::Lease;
 pub use names::Names;
+pub(crate) use parents::{Parent, is_usual};
 pub use remove::{RemoveOptions, Removed, User};
 pub use sweep::Swept;
 

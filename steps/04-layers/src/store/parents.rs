@@ -12,6 +12,7 @@
 
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::{Access, Store, lock};
@@ -52,6 +53,28 @@ impl Store {
         Ok(())
     }
 
+    /// The directories on the way to `path` over these layers that are not
+    /// what a directory is that somebody makes on his way: root's, with mode
+    /// 0755.
+    pub(crate) fn special_parents(
+        &self,
+        layers: &[DiffId],
+        path: &Path,
+    ) -> Result<Vec<Parent>> {
+        let mut special = Vec::new();
+        let mut here = PathBuf::new();
+        for part in path {
+            here.push(part);
+            let Some((from, meta)) = self.described(layers, &here)? else {
+                break;
+            };
+            if !is_usual(&meta) {
+                special.push(Parent { path: here.clone(), from, meta });
+            }
+        }
+        Ok(special)
+    }
+
     /// The directory that shows through at `path` over these layers.
     fn described(
         &self,
@@ -67,6 +90,21 @@ impl Store {
         }
         Ok(None)
     }
+}
+
+/// A directory of a stack.
+#[derive(Debug)]
+pub(crate) struct Parent {
+    /// Where it is, seen from the root of the stack.
+    pub(crate) path: PathBuf,
+    /// Where the layer has it that says what it is like.
+    pub(crate) from: PathBuf,
+    pub(crate) meta: Metadata,
+}
+
+/// Root's, with mode 0755.
+pub(crate) fn is_usual(meta: &Metadata) -> bool {
+    (meta.uid(), meta.gid(), meta.mode() & 0o7777) == (0, 0, 0o755)
 }
 
 /// What one layer says of a directory.

@@ -29,6 +29,20 @@ fn a_linked_layer_is_used_again_on_another_base() {
 }
 
 #[test]
+fn a_linked_layer_opens_no_directory_that_another_base_keeps_closed() {
+    let mut bench = linked();
+    let open = bench.build();
+    bench.write("Dockerfile", &FILE.replace("1777", "700"));
+    let closed = bench.build();
+    for (image, mode) in [(&open, "drwxrwxrwt"), (&closed, "drwx------")] {
+        let tree = bench.tree(image);
+        assert!(tree.contains(&format!("{mode} 0:0 ./tmp\n")), "{tree}");
+    }
+    assert_ne!(open.layers()[1], closed.layers()[1]);
+    assert_eq!(open.layers()[2], closed.layers()[2]);
+}
+
+#[test]
 fn the_way_to_a_linked_copy_keeps_its_mode_and_a_link_there_is_replaced() {
     let mut bench = linked();
     let image = bench.build();
