@@ -112,6 +112,27 @@ fn ask(host: &str) -> String {
     )
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_with_slashes_in_its_name_is_addressed_by_it() {
+    let test = "slashes in a network's name";
+    let Some(daemon) = Daemon::start_in_own_network(test).await else {
+        return;
+    };
+    daemon.network("a/b/connect").await;
+    daemon.run("aa", on("none", "sleep 1000", None)).await;
+    daemon.disconnect("none", "aa").await;
+    daemon.connect("a/b/connect", "aa").await;
+    // As the docker command writes it; a client may also escape them.
+    for name in ["a/b/connect", "a%2Fb%2Fconnect"] {
+        let about = daemon.docker.inspect_network(name, None).await.unwrap();
+        assert_eq!(about.name.as_deref(), Some("a/b/connect"));
+        assert_eq!(about.containers.unwrap().len(), 1);
+    }
+    daemon.disconnect("a/b/connect", "aa").await;
+    daemon.docker.remove_network("a/b/connect").await.unwrap();
+    daemon.remove("aa").await;
+}
+
 #[tokio::test]
 async fn containers_meet_by_name_in_their_network_and_nowhere_else() {
     let Some(daemon) =

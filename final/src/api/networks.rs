@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use cli_api::server::{JsonBody, Params};
+use cli_api::server::{ApiError, JsonBody, Params};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -27,9 +27,9 @@ pub fn routes() -> Router<Arc<Engine>> {
         .route("/networks", get(list))
         .route("/networks/create", post(create))
         .route("/networks/prune", post(prune))
-        .route("/networks/{name}", get(inspect).delete(remove))
-        .route("/networks/{name}/connect", post(connect))
-        .route("/networks/{name}/disconnect", post(disconnect))
+        // A network's name may be any text, with slashes too, so what is to
+        // be done stands behind the last one.
+        .route("/networks/{*name}", get(inspect).post(change).delete(remove))
         .route("/network-rules", get(rules))
 }
 
@@ -98,22 +98,31 @@ struct Connection {
     force: bool,
 }
 
-/// `POST /networks/NAME/connect`
-async fn connect(
+/// `POST /networks/NAME/connect`, `…/disconnect`
+async fn change(
     State(engine): Engined,
-    Path(name): Path<String>,
+    Path(path): Path<String>,
     JsonBody(body): JsonBody<Value>,
 ) -> Result<()> {
+    match path.rsplit_once('/') {
+        Some((name, "connect")) => connect(engine, name.into(), body).await,
+        Some((name, "disconnect")) => {
+            disconnect(engine, name.into(), body).await
+        }
+        _ => Err(ApiError::not_found("page not found")),
+    }
+}
+
+async fn connect(engine: Arc<Engine>, name: String, body: Value) -> Result<()> {
     let Connection { container, endpoint_config, .. } = decode(body)?;
     blocking(move || engine.connect_network(&name, &container, endpoint_config))
         .await
 }
 
-/// `POST /networks/NAME/disconnect`
 async fn disconnect(
-    State(engine): Engined,
-    Path(name): Path<String>,
-    JsonBody(body): JsonBody<Value>,
+    engine: Arc<Engine>,
+    name: String,
+    body: Value,
 ) -> Result<()> {
     let Connection { container, force, .. } = decode(body)?;
     blocking(move || engine.disconnect_network(&name, &container, force)).await
