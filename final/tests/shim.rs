@@ -318,6 +318,37 @@ fn an_exec_joins_and_its_end_is_not_the_containers() {
 }
 
 #[test]
+fn an_exec_ends_though_what_it_left_in_the_background_goes_on_writing() {
+    if !is_root("exec with a background process") {
+        return;
+    }
+    let bench = Bench::new();
+    let client = spawn(&bench.spec("sleep 60")).unwrap();
+    client.start().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::Join { container: bench.dir.path().to_owned() };
+    let script = "yes & sleep 0.2; echo last >&2; exit 3";
+    let exec = spawn(&Spec::new("exec", dir.path(), world, sh(script)));
+    let exec = exec.unwrap();
+    let mut stream = exec.attach(ALL).unwrap();
+    exec.start().unwrap();
+    let began = Instant::now();
+    let (mut buffer, mut seen) = (vec![0; 1 << 20], false);
+    loop {
+        let count = stream.read(&mut buffer).unwrap();
+        seen |= buffer[..count].windows(5).any(|part| part == b"last\n");
+        if count == 0 {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "it never ends");
+    }
+    assert!(seen, "output from before the end is missing");
+    assert_eq!(exec.wait().unwrap().code, 3);
+    client.kill(libc::SIGKILL).unwrap();
+    client.wait().unwrap();
+}
+
+#[test]
 fn a_container_does_not_outlive_its_shim() {
     if !is_root("shim killed") {
         return;

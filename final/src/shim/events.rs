@@ -132,8 +132,10 @@ impl Events {
         }
         let streams = &self.shim.streams;
         // The process waits in its write(2) while somebody is too slow, as
-        // Docker's does: `docker run … | less` may be read tomorrow.
-        if !self.peers.iter().any(Peer::is_full) {
+        // Docker's does: `docker run … | less` may be read tomorrow. After
+        // the last word nothing counts any more: what it left behind in the
+        // background may write for ever.
+        if self.exit.is_none() && !self.peers.iter().any(Peer::is_full) {
             for (index, output) in streams.outputs.iter().enumerate() {
                 if let Some(fd) = &output.fd {
                     list.push((Source::Output(index), fd.as_fd(), read));
