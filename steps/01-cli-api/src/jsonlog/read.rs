@@ -85,14 +85,7 @@ impl Opened {
         // The watch comes before the files: what is appended between the two
         // would otherwise go unnoticed until the next line.
         let watch = query.follow.then(|| watch(path)).transpose()?;
-        let mut files = Vec::new();
-        for number in 0.. {
-            match open(&numbered(path, number))? {
-                Some(file) => files.push(file),
-                None if number > 0 => break,
-                None => {}
-            }
-        }
+        let files = open_all(path, |number| open(&numbered(path, number)))?;
         let (path, query) = (path.to_owned(), query.clone());
         Ok(Opened { path, query, files, watch })
     }
@@ -259,6 +252,31 @@ fn start_of_tail(
         missing -= ends;
     }
     Ok(files.len())
+}
+
+/// The log's files, newest first. A rotation in between moves what has just
+/// been opened to the next number, where it is not opened again.
+pub(super) fn open_all(
+    path: &Path,
+    mut open: impl FnMut(u32) -> Result<Option<File>, Error>,
+) -> Result<Vec<File>, Error> {
+    let mut files = Vec::new();
+    let mut last = None;
+    for number in 0.. {
+        let Some(file) = open(number)? else {
+            match number {
+                0 => continue,
+                _ => break,
+            }
+        };
+        let about = file.metadata().map_err(Error::read(path))?;
+        let this = Some((about.dev(), about.ino()));
+        if last != this {
+            files.push(file);
+            last = this;
+        }
+    }
+    Ok(files)
 }
 
 /// A file that is not there is nothing to read, not an error: rotation may

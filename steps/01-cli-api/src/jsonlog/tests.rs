@@ -102,6 +102,24 @@ fn since_and_until_cut_a_span_of_time() {
 }
 
 #[test]
+fn a_rotation_between_two_openings_shows_no_line_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    std::fs::write(&path, "new").unwrap();
+    std::fs::write(numbered(&path, 1), "old").unwrap();
+    let files = super::read::open_all(&path, |number| {
+        if number == 1 {
+            std::fs::rename(numbered(&path, 1), numbered(&path, 2)).unwrap();
+            std::fs::rename(&path, numbered(&path, 1)).unwrap();
+        }
+        Ok(std::fs::File::open(numbered(&path, number)).ok())
+    });
+    let texts = files.unwrap().into_iter().map(std::io::read_to_string);
+    let texts: Vec<_> = texts.map(Result::unwrap).collect();
+    assert_eq!(texts, ["new", "old"]);
+}
+
+#[test]
 fn a_follower_sees_every_line_across_rotations_until_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
