@@ -60,26 +60,7 @@ impl Remote {
     /// If there is no ssh. That it cannot log in shows as the end of the
     /// stream, and ssh itself says why.
     pub(super) fn dial(&self) -> std::io::Result<UnixStream> {
-        // One socket and not two pipes, because a socket can be half closed.
-        let (ours, theirs) = UnixStream::pair()?;
-        let output = theirs.try_clone()?;
-        let mut command = self.command();
-        command
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::from(OwnedFd::from(output)));
-        // SAFETY: the closure runs in the forked child, where only
-        // async-signal-safe functions may be called; setsid(2) is one, and
-        // nothing here allocates or takes a lock.
-        unsafe {
-            // ctrl-c at our terminal is for the container, not for ssh. That
-            // also keeps ssh from asking for a password, once per request.
-            command.pre_exec(|| {
-                rustix::process::setsid()?;
-                Ok(())
-            });
-        }
-        command.spawn()?;
-        Ok(ours)
+        talk_to(self.command())
     }
 
     fn command(&self) -> Command {
@@ -99,6 +80,34 @@ impl Remote {
         command.args(["system", "dial-stdio"]);
         command
     }
+}
+
+/// Starts a command and returns its standard input and output.
+fn talk_to(mut command: Command) -> std::io::Result<UnixStream> {
+    // One socket and not two pipes, because a socket can be half closed.
+    let (ours, theirs) = UnixStream::pair()?;
+    let output = theirs.try_clone()?;
+    command
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::from(OwnedFd::from(output)));
+    // SAFETY: the closure runs in the forked child, where only
+    // async-signal-safe functions may be called; setsid(2) is one, and
+    // nothing here allocates or takes a lock.
+    unsafe {
+        // ctrl-c at our terminal is for the container, not for ssh. That
+        // also keeps ssh from asking for a password, once per request.
+        command.pre_exec(|| {
+            rustix::process::setsid()?;
+            Ok(())
+        });
+    }
+    let mut child = command.spawn()?;
+    // Each request has its own, and a client that lives on would collect
+    // zombies. It ends by itself when nobody holds our side any more.
+    std::thread::Builder::new()
+        .name("ssh".to_owned())
+        .spawn(move || child.wait())?;
+    Ok(ours)
 }
 
 /// ssh gives its words to a shell on the other side.
@@ -140,6 +149,19 @@ mod tests {
         insta::assert_snapshot!(command("[::1]:22"), @"-o ConnectTimeout=30 -T -p 22 -- ::1 skiff system dial-stdio");
         assert!(command("-oProxyCommand=x").contains(" -- -oProxyCommand=x "));
         assert!(command("box/a'b").contains(r"'unix:///a'\''b'"));
+    }
+
+    #[test]
+    fn what_has_ended_is_no_zombie() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo $$"]);
+        let said = std::io::read_to_string(talk_to(command).unwrap()).unwrap();
+        let process = std::path::Path::new("/proc").join(said.trim());
+        let began = std::time::Instant::now();
+        while process.exists() {
+            assert!(began.elapsed().as_secs() < 10, "{}", process.display());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 
     #[test]
