@@ -1,5 +1,7 @@
 //! A wish to stop, shared by who has it and who works.
 
+use std::convert::Infallible;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -67,20 +69,20 @@ impl Cancel {
         &self,
         ask: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
-        let (send, answer) = channel();
-        // Whoever has gone away needs no answer.
-        std::thread::spawn(move || drop(send.send(ask())));
-        loop {
+        // Nothing is ever sent: the channel breaks when the thread is done,
+        // with an answer or a panic, and that can be waited for with a limit.
+        let (working, done) = channel::<Infallible>();
+        let thread = std::thread::Builder::new()
+            .name("registry".to_owned())
+            .spawn(move || {
+                let _working = working;
+                ask()
+            })
+            .map_err(|cause| Error::Outside(Box::new(cause)))?;
+        while done.recv_timeout(LOOK_UP) == Err(RecvTimeoutError::Timeout) {
             self.check()?;
-            match answer.recv_timeout(LOOK_UP) {
-                Err(RecvTimeoutError::Timeout) => {}
-                // A panic there, of which there was a message.
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Error::Cancelled);
-                }
-                Ok(answer) => return Ok(answer),
-            }
         }
+        Ok(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
     }
 
     /// Sleeps, but not past a cancellation.
@@ -99,5 +101,31 @@ impl Cancel {
     /// A list of handles is whole at any moment, whoever panicked.
     fn agents(&self) -> std::sync::MutexGuard<'_, Vec<Agent>> {
         self.0.agents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_panics_does_not_look_cancelled() {
+        let panic = std::panic::catch_unwind(|| -> Result<()> {
+            Cancel::default().unless_asked(|| panic!("a defect"))
+        });
+        let said = panic.unwrap_err();
+        assert_eq!(said.downcast_ref::<&str>(), Some(&"a defect"));
+    }
+
+    #[test]
+    fn an_answer_is_waited_for_only_until_the_cancellation() {
+        let cancel = Cancel::default();
+        assert_eq!(cancel.unless_asked(|| 7).unwrap(), 7);
+        cancel.cancel();
+        let forever = || std::thread::sleep(Duration::from_secs(60));
+        let began = Instant::now();
+        let stopped = cancel.unless_asked(forever);
+        assert!(matches!(stopped, Err(Error::Cancelled)), "{stopped:?}");
+        assert!(began.elapsed() < Duration::from_secs(30));
     }
 }
