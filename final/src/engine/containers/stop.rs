@@ -196,9 +196,8 @@ impl Engine {
         let _verb = container.begin();
         let status = container.status();
         super::state::next(&container.id, status, Step::Pause)?;
-        let frozen = must_cgroup(&container)
-            .and_then(|group| group.freeze().map_err(Error::internal));
-        if let Err(error) = frozen {
+        let group = must_cgroup(&container)?;
+        if let Err(error) = group.freeze().map_err(Error::internal) {
             self.wait_for_end(&container, Some(LAST_BREATH));
             let status = container.status();
             super::state::next(&container.id, status, Step::Pause)?;
@@ -225,8 +224,9 @@ impl Engine {
     /// Lets its processes go on, if some are left: a group whose last process
     /// has just ended can still be frozen, and then there is none to thaw.
     fn thaw(&self, container: &Container) -> Result<()> {
-        let thawed = must_cgroup(container)
-            .and_then(|group| group.thaw().map_err(Error::internal))
+        let thawed = must_cgroup(container)?
+            .thaw()
+            .map_err(Error::internal)
             .and_then(|()| container.advance(Step::Unpause, |_| ()));
         if let Err(error) = thawed {
             return match self.wait_for_end(container, Some(LAST_BREATH)) {
