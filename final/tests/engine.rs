@@ -17,6 +17,8 @@ mod crowd;
 mod daemon;
 #[path = "engine/events.rs"]
 mod events;
+#[path = "engine/exec.rs"]
+mod exec;
 #[path = "engine/guard.rs"]
 mod guard;
 #[path = "engine/inspect.rs"]

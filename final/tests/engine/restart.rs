@@ -63,7 +63,11 @@ async fn containers_and_their_logs_survive_a_killed_daemon() {
 }
 
 /// Prepares `line` as an exec; its ID.
-async fn exec(daemon: &Daemon, container: &str, line: &str) -> String {
+pub(super) async fn exec(
+    daemon: &Daemon,
+    container: &str,
+    line: &str,
+) -> String {
     let config = CreateExecOptions {
         cmd: Some(["sh", "-c", line].map(str::to_owned).to_vec()),
         attach_stdout: Some(true),
@@ -72,13 +76,13 @@ async fn exec(daemon: &Daemon, container: &str, line: &str) -> String {
     daemon.docker.create_exec(container, config).await.unwrap().id
 }
 
-async fn start(daemon: &Daemon, exec: &str) {
+pub(super) async fn start(daemon: &Daemon, exec: &str) {
     let detached = StartExecOptions { detach: true, ..Default::default() };
     daemon.docker.start_exec(exec, Some(detached)).await.unwrap();
 }
 
 /// The exit code once it has ended.
-async fn exec_code(daemon: &Daemon, exec: &str) -> i64 {
+pub(super) async fn exec_code(daemon: &Daemon, exec: &str) -> i64 {
     daemon
         .until("the exec has ended", async |it| {
             let about = it.docker.inspect_exec(exec).await.unwrap();

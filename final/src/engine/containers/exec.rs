@@ -7,6 +7,7 @@
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use cli_api::id;
 use namespaces::{CapSet, Process, User};
@@ -50,6 +51,7 @@ pub struct Exec {
     pub container: String,
     /// Its shim's files.
     pub(super) dir: PathBuf,
+    created: Instant,
     state: Mutex<State>,
 }
 
@@ -61,7 +63,7 @@ struct State {
     exit_code: Option<i32>,
 }
 
-/// How many that have ended are remembered.
+/// How many that have ended are remembered, or that were never started.
 const REMEMBERED: usize = 256;
 
 impl Exec {
@@ -76,6 +78,7 @@ impl Exec {
             id,
             config,
             container: container.id.clone(),
+            created: Instant::now(),
             state: Mutex::default(),
         }
     }
@@ -116,6 +119,10 @@ impl Exec {
     pub(super) fn exit_code(&self) -> Option<i32> {
         self.notice_end();
         lock(&self.state).exit_code
+    }
+
+    fn is_started(&self) -> bool {
+        lock(&self.state).started
     }
 
     fn is_over(&self) -> bool {
@@ -259,7 +266,7 @@ impl Engine {
         let record = container.record();
         let config = &exec.config;
         let mut process = Process::new(config.cmd.iter().cloned());
-        let links = self.link_variables(&record)?;
+        let links = self.link_variables(&record);
         process.env = spec::environment(&record, &links);
         if config.tty {
             spec::override_env(&mut process.env, &["TERM=xterm".to_owned()]);
@@ -328,6 +335,13 @@ impl Container {
             let over = execs.extract_if(.., |_, old| old.is_over());
             over.for_each(|(_, old)| old.forget());
         }
+        let waiting = execs.values().filter(|it| !it.is_started());
+        if waiting.clone().count() >= REMEMBERED
+            && let Some(oldest) = waiting.min_by_key(|it| it.created).cloned()
+        {
+            execs.remove(&oldest.id);
+            oldest.forget();
+        }
         execs.insert(exec.id.clone(), exec.clone());
     }
 
@@ -349,6 +363,7 @@ impl Container {
             let mut state = lock(&exec.state);
             if !state.started {
                 state.started = true;
+                exec.forget();
             }
         }
     }

@@ -37,7 +37,11 @@ impl Exec {
             }
             _ => {}
         }
-        let (config, exit_code) = (self.config.clone(), self.exit_code());
+        let (mut config, exit_code) = (self.config.clone(), self.exit_code());
+        if exit_code.is_some() {
+            // Often secrets, and nobody asks for them any more.
+            config.env.clear();
+        }
         let file = self.dir.with_extension("json");
         write_json(&file, &Kept { config, exit_code }).map_err(Error::internal)
     }
@@ -45,10 +49,15 @@ impl Exec {
     /// It is over: only the exit code remains.
     pub(super) fn keep_end(&self, code: i32) {
         self.ended(code);
-        if let Err(error) = self.keep() {
-            tracing::debug!("the exit code of exec {}: {error}", self.id);
+        match self.keep() {
+            Ok(()) => {
+                let _ = std::fs::remove_dir_all(&self.dir);
+            }
+            // The shim's word stays for the next daemon.
+            Err(error) => {
+                tracing::warn!("the exit code of exec {}: {error}", self.id);
+            }
         }
-        let _ = std::fs::remove_dir_all(&self.dir);
     }
 
     pub(super) fn forget(&self) {

@@ -10,33 +10,27 @@
 use super::record::Record;
 use super::spec::override_env;
 use crate::engine::Engine;
-use crate::engine::error::Result;
 
 impl Engine {
     /// The variables of all links, in the order of the links. What has ended
-    /// since the start has no address to tell any more.
-    ///
-    /// # Errors
-    /// As for a link to nobody.
-    pub(super) fn link_variables(
-        &self,
-        record: &Record,
-    ) -> Result<Vec<String>> {
+    /// since the start has no address to tell any more, and what was removed
+    /// has nothing; another of its name is none of the container's business.
+    pub(super) fn link_variables(&self, record: &Record) -> Vec<String> {
         let mut variables = Vec::new();
         if !matches!(
             record.host_config.network_mode.as_str(),
             "default" | "bridge"
         ) {
-            return Ok(variables);
+            return variables;
         }
-        for link in record.host_config.links.iter().flatten() {
-            let (other, alias) = self.linked(link)?;
+        for (id, alias) in &record.own.linked {
+            let Ok(other) = self.containers.find(id) else { continue };
             let told = other.with(|other| Linked::new(record, other, alias));
             if let Some(told) = told {
                 override_env(&mut variables, &told.variables());
             }
         }
-        Ok(variables)
+        variables
     }
 }
 

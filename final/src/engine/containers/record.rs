@@ -58,6 +58,8 @@ pub struct Own {
     pub endpoints: Endpoints,
     /// Its place in them; only while it runs.
     pub attached: Endpoints,
+    /// Whom its links meant at the last start: ID and alias.
+    pub linked: Vec<(String, String)>,
     /// Published ports; only while it runs.
     pub ports: PortMap,
     /// Its network namespace; only while it runs.

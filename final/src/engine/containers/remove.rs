@@ -1,6 +1,9 @@
 //! `docker rm`, and `container prune`.
 
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::state::{Status, Step};
 use super::stop::Stop;
@@ -118,12 +121,11 @@ impl Engine {
         // The record goes first: a directory without one is rubbish that
         // the next daemon sweeps away.
         let record = super::record::config_file(&container.dir);
-        for result in [
-            std::fs::remove_file(&record),
-            std::fs::remove_dir_all(&container.dir),
-        ] {
+        for result in
+            [std::fs::remove_file(&record), remove_tree(&container.dir)]
+        {
             match result {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
                     let failed = Error::io("remove", &container.dir);
                     return Err(failed(error));
                 }
@@ -162,5 +164,48 @@ impl Engine {
             }
         }
         Ok(pruned)
+    }
+}
+
+/// Removes a directory into which somebody may still write for a moment: the
+/// threads that wait for the container's execs write down how they ended.
+fn remove_tree(dir: &Path) -> std::io::Result<()> {
+    const ATTEMPTS: u32 = 100;
+    for _ in 1..ATTEMPTS {
+        match std::fs::remove_dir_all(dir) {
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            done => return done,
+        }
+    }
+    std::fs::remove_dir_all(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_removed_though_somebody_still_writes_into_it() {
+        let parent = tempfile::tempdir().unwrap();
+        for round in 0..50 {
+            let dir = parent.path().join(round.to_string());
+            std::fs::create_dir_all(dir.join("execs")).unwrap();
+            let writer = std::thread::spawn({
+                let dir = dir.clone();
+                move || {
+                    for number in 0..200 {
+                        let _ = std::fs::create_dir(dir.join("execs"));
+                        let file = dir.join("execs").join(number.to_string());
+                        let _ = std::fs::write(file, "{}");
+                    }
+                }
+            });
+            let removed = remove_tree(&dir);
+            writer.join().unwrap();
+            removed.unwrap();
+            assert!(!dir.exists());
+        }
     }
 }

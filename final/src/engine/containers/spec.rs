@@ -142,7 +142,7 @@ fn namespace(engine: &Engine, kind: &str, mode: &str) -> Result<Namespace> {
 fn process(engine: &Engine, record: &Record) -> Result<Process> {
     let (config, host) = (&record.config, &record.host_config);
     let mut process = Process::new(config.argv());
-    process.env = environment(record, &engine.link_variables(record)?);
+    process.env = environment(record, &engine.link_variables(record));
     process.cwd = cwd(&config.working_dir);
     process.user = User {
         name: config.user.clone(),

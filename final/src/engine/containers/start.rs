@@ -106,7 +106,8 @@ impl Engine {
         self: &Arc<Self>,
         container: &Arc<Container>,
     ) -> Result<Launched, Failure> {
-        let record = container.record();
+        let mut record = container.record();
+        record.own.linked = self.links(&record)?;
         let (root, attached) = std::thread::scope(|scope| {
             let network = scope.spawn(|| self.attach_networks(&record));
             let root = self.prepare_root(&record);
@@ -121,10 +122,11 @@ impl Engine {
         let (rootfs, claimed) = root?;
         let mounts = mounts::all(self, &record, claimed)?;
         let net = self.net_namespace(&attached)?;
-        container.change(|record| {
-            record.own.attached.clone_from(&attached.endpoints);
-            record.own.ports.clone_from(&attached.ports);
-            record.own.netns = match &net {
+        container.change(|now| {
+            now.own.linked.clone_from(&record.own.linked);
+            now.own.attached.clone_from(&attached.endpoints);
+            now.own.ports.clone_from(&attached.ports);
+            now.own.netns = match &net {
                 Namespace::Join(path) => Some(path.clone()),
                 _ => None,
             };
@@ -168,7 +170,7 @@ impl Engine {
                 .flat_map(|ports| ports.keys().cloned())
                 .collect(),
             publish_all: host.publish_all_ports,
-            links: self.links(record)?,
+            links: record.own.linked.clone(),
             dns: host
                 .dns
                 .iter()
