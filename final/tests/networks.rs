@@ -119,8 +119,7 @@ async fn a_network_with_slashes_in_its_name_is_addressed_by_it() {
         return;
     };
     daemon.network("a/b/connect").await;
-    daemon.run("aa", on("none", "sleep 1000", None)).await;
-    daemon.disconnect("none", "aa").await;
+    daemon.run("aa", on("bridge", "sleep 1000", None)).await;
     daemon.connect("a/b/connect", "aa").await;
     // As the docker command writes it; a client may also escape them.
     for name in ["a/b/connect", "a%2Fb%2Fconnect"] {

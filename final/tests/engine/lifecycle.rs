@@ -162,3 +162,25 @@ async fn what_is_not_supported_is_refused_by_name() {
     }
     insta::assert_snapshot!(said);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_without_a_cgroup_is_refused_at_once() {
+    let test = "pause without a cgroup";
+    let Some(daemon) = Daemon::start(test).await else { return };
+    daemon.run("aa", sh("sleep 1000")).await;
+    let about = daemon.docker.inspect_container("aa", None).await.unwrap();
+    let dir = daemon.root().join("containers").join(about.id.unwrap());
+    let path = dir.join("shim.json");
+    let whole = std::fs::read(&path).unwrap();
+    // As the shim of a user to whom no cgroup is delegated writes it.
+    let mut record: serde_json::Value = serde_json::from_slice(&whole).unwrap();
+    assert!(record["cgroup"].take().is_object());
+    std::fs::write(&path, record.to_string()).unwrap();
+    let began = std::time::Instant::now();
+    let (status, text) = refusal(daemon.docker.pause_container("aa").await);
+    assert!(began.elapsed().as_secs() < 4);
+    assert_eq!(status, 500);
+    assert!(text.contains("has no cgroup of its own"), "{text}");
+    std::fs::write(&path, whole).unwrap();
+    daemon.remove("aa").await;
+}
