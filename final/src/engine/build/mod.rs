@@ -2,6 +2,7 @@
 //! client as Docker's classic builder does.
 
 mod context;
+mod git;
 mod prune;
 mod remote;
 mod run;

@@ -1,21 +1,23 @@
 //! A build context at a URL: a tar archive, a Dockerfile alone, or a git
 //! repository.
 
-use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use layers::Store;
 
 use super::context::{Context, directory, receive};
+use super::git::Git;
 use crate::engine::error::{Error, Result};
 use crate::engine::progress::Progress;
 use crate::engine::remote;
 
 /// What a Dockerfile that came alone is called.
 const DOCKERFILE: &str = "Dockerfile";
+/// How long such a one may be: no person writes more, and a stream without
+/// an end must not fill the disk.
+const LONGEST: u64 = 1 << 20;
 
 /// Fetches the context.
 ///
@@ -23,10 +25,10 @@ const DOCKERFILE: &str = "Dockerfile";
 /// [`Error::Internal`] with the URL and what the server or git said.
 pub fn fetch(store: &Store, url: &str, progress: &Progress) -> Result<Context> {
     if let Some(repository) = Repository::parse(url) {
-        return repository.check_out(store);
+        return repository.check_out(store, progress);
     }
     progress.stream(&format!("Downloading build context from {url}\n"));
-    let mut body = BufReader::new(remote::get(url)?);
+    let mut body = BufReader::new(remote::get(url, &progress.cancel())?);
     let begin = body.fill_buf().map_err(|it| remote::failed(url, &it))?;
     // Archives have zeros in them, and so have compressed ones.
     if begin.contains(&0) {
@@ -35,8 +37,16 @@ pub fn fetch(store: &Store, url: &str, progress: &Progress) -> Result<Context> {
     let mut context = Context::whole(directory(store)?);
     let file = context.path().join(DOCKERFILE);
     let copied = fs::File::create(&file)
-        .and_then(|mut file| std::io::copy(&mut body, &mut file));
-    copied.map_err(|it| remote::failed(url, &it))?;
+        .and_then(|mut file| {
+            std::io::copy(&mut body.take(LONGEST + 1), &mut file)
+        })
+        .map_err(|it| remote::failed(url, &it))?;
+    if copied > LONGEST {
+        return Err(Error::Invalid(format!(
+            "the Dockerfile at {url} is longer than {LONGEST} bytes: is it \
+             one? A context is a tar archive"
+        )));
+    }
     context.dockerfile = Some(DOCKERFILE.into());
     Ok(context)
 }
@@ -77,28 +87,29 @@ impl Repository {
         })
     }
 
-    fn check_out(&self, store: &Store) -> Result<Context> {
+    fn check_out(&self, store: &Store, progress: &Progress) -> Result<Context> {
         let dir = directory(store)?;
         let at = dir.path();
         let Repository { url, reference, .. } = self;
         if reference.starts_with('-') {
             return Err(Error::Invalid(format!("invalid ref: {reference}")));
         }
-        git(at, ["init", "--quiet"])?;
-        git(at, ["remote", "add", "--", "origin", url])?;
+        let git = Git { dir: at, progress };
+        git.run(["init", "--quiet"])?;
+        git.run(["remote", "add", "--", "origin", url])?;
         let shallow =
             ["fetch", "--quiet", "--depth=1", "--", "origin", reference];
-        if let Err(refused) = git(at, shallow) {
+        if let Err(refused) = git.run(shallow) {
             // A commit by its name, or a server of files without sense.
-            git(at, ["fetch", "--quiet", "--tags", "--", "origin"])?;
-            git(at, ["checkout", "--quiet", "--detach", reference])
+            git.run(["fetch", "--quiet", "--tags", "--", "origin"])?;
+            git.run(["checkout", "--quiet", "--detach", reference])
                 .map_err(|_| refused)?;
         } else {
-            git(at, ["checkout", "--quiet", "FETCH_HEAD"])?;
+            git.run(["checkout", "--quiet", "FETCH_HEAD"])?;
         }
         let submodules =
             ["submodule", "--quiet", "update", "--init", "--recursive"];
-        git(at, submodules)?;
+        git.run(submodules)?;
         // Its times and packs differ from clone to clone, and would make
         // every COPY of the whole context a new one.
         let own = at.join(".git");
@@ -119,40 +130,6 @@ impl Repository {
             ))
         })
     }
-}
-
-/// Runs git, which the engine does not bring along.
-fn git<const N: usize>(
-    dir: &Path,
-    words: [impl AsRef<OsStr>; N],
-) -> Result<()> {
-    let mut command = Command::new("git");
-    command
-        .current_dir(dir)
-        .args(&words)
-        // Who asks for a build must not read files of this machine by it
-        // (file://, ext::), nor use the configuration of the daemon's user.
-        .env("GIT_PROTOCOL_FROM_USER", "0")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        // Nobody is there to type a password.
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .stdin(Stdio::null());
-    let output = command.output().map_err(|error| {
-        Error::Internal(format!(
-            "unable to prepare context: cannot run git: {error}; a build \
-             from a repository needs it on the daemon's machine"
-        ))
-    })?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let verb = words[0].as_ref().display();
-    Err(Error::Internal(format!(
-        "unable to prepare context: git {verb}: {}",
-        said.trim()
-    )))
 }
 
 #[cfg(test)]

@@ -130,7 +130,7 @@ impl Engine {
             false => format!("http://{}", request.source),
         };
         progress.status(&format!("Downloading from {url}"));
-        let tar = remote::get(&url)?;
+        let tar = remote::get(&url, &progress.cancel())?;
         self.import(&Import { source: url, ..request.clone() }, tar, progress)
     }
 

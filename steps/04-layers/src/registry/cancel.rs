@@ -48,7 +48,7 @@ impl Cancel {
     ///
     /// Looked at under the lock under which `cancel` empties the list: an
     /// agent is either seen there or told here.
-    pub(super) fn ends(&self, agent: &Agent) {
+    pub fn ends(&self, agent: &Agent) {
         let mut agents = self.agents();
         match self.check() {
             Ok(()) => agents.push(agent.clone()),
@@ -65,7 +65,7 @@ impl Cancel {
     /// What `ask` brings, but not waited for past a cancellation. It has a
     /// thread of its own, because neither connect(2) nor a name server that
     /// keeps silent can be woken; left alone, it ends by its timeouts.
-    pub(super) fn unless_asked<T: Send + 'static>(
+    pub fn unless_asked<T: Send + 'static>(
         &self,
         ask: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
