@@ -158,9 +158,13 @@ pub(crate) async fn build(
         (false, false) => Show::Output,
     };
     let id = follow(context, Shown::new(answer, show)).await?;
-    outputs.deliver(context, &id, &args.tags(&outputs)).await?;
+    let tags = args.tags(&outputs);
+    let delivered = outputs.deliver(context, &id, &tags, show).await;
     if let Some(before) = before {
-        before.restore(context, &id).await?;
+        let restored = before.restore(context, &id).await;
+        delivered.and(restored)?;
+    } else {
+        delivered?;
     }
     if args.quiet && !outputs.take_stdout() {
         println!("{id}");
@@ -252,7 +256,7 @@ impl BuildArgs {
             let (names, push) = (Vec::new(), self.push);
             outputs.push(Output::Image { names, push });
         }
-        Outputs::new(outputs)
+        Outputs::new(outputs, &self.tag)
     }
 
     /// What the image is to be called; one that is only on its way to files

@@ -17,9 +17,10 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 
 use super::layout;
-use super::pull::{PushArgs, push};
+use super::pull::push_built;
 use crate::cli::context::Context;
 use crate::cli::download;
+use crate::cli::progress::Show;
 use crate::cli::query::{Query, segment};
 
 /// One `--output`.
@@ -163,8 +164,14 @@ impl Outputs {
     /// Checked before anything is built.
     ///
     /// # Errors
-    /// For an archive that would go to a terminal, or two to one place.
-    pub(super) fn new(outputs: Vec<Output>) -> anyhow::Result<Outputs> {
+    /// For an archive that would go to a terminal, two to one place, or a
+    /// push of an image without a name.
+    pub(super) fn new(
+        outputs: Vec<Output>,
+        tags: &[String],
+    ) -> anyhow::Result<Outputs> {
+        let named = |it: &Output| matches!(it, Output::Image { names, .. } if !names.is_empty());
+        let named = !tags.is_empty() || outputs.iter().any(named);
         let stdout = outputs.iter().filter(|it| it.is_stdout()).count();
         anyhow::ensure!(
             stdout == 0 || !std::io::stdout().is_terminal(),
@@ -174,6 +181,20 @@ impl Outputs {
         anyhow::ensure!(
             stdout < 2,
             "two outputs cannot both go to standard output: give one a dest="
+        );
+        let mut places = HashSet::new();
+        for place in outputs.iter().filter_map(Output::place) {
+            anyhow::ensure!(
+                places.insert(place),
+                "two outputs cannot both go to {}: give one another dest=",
+                place.display()
+            );
+        }
+        let pushes =
+            |it: &Output| matches!(it, Output::Image { push: true, .. });
+        anyhow::ensure!(
+            named || !outputs.iter().any(pushes),
+            "tag is needed when pushing to registry: -t HOST/NAME:TAG"
         );
         Ok(Outputs(outputs))
     }
@@ -207,9 +228,10 @@ impl Outputs {
         context: &Context,
         image: &str,
         tags: &[String],
+        show: Show,
     ) -> anyhow::Result<()> {
         for output in &self.0 {
-            output.deliver(context, image, tags).await?;
+            output.deliver(context, image, tags, show).await?;
         }
         Ok(())
     }
@@ -223,11 +245,21 @@ impl Output {
         )
     }
 
+    /// The file or directory that it writes.
+    fn place(&self) -> Option<&Path> {
+        match self {
+            Output::Local(dir) | Output::Layout(dir) => Some(dir),
+            Output::Tar(target) | Output::Archive(target) => target.path(),
+            Output::Image { .. } => None,
+        }
+    }
+
     async fn deliver(
         &self,
         context: &Context,
         image: &str,
         tags: &[String],
+        show: Show,
     ) -> anyhow::Result<()> {
         match self {
             Output::Local(dir) => {
@@ -250,13 +282,8 @@ impl Output {
             }
             Output::Image { push: false, .. } => Ok(()),
             Output::Image { push: true, .. } => {
-                anyhow::ensure!(
-                    !tags.is_empty(),
-                    "tag is needed when pushing to registry: -t \
-                     HOST/NAME:TAG"
-                );
                 for tag in tags {
-                    push(context, PushArgs::of(tag)).await?;
+                    push_built(context, tag, show).await?;
                 }
                 Ok(())
             }
@@ -289,6 +316,9 @@ async fn archive_of(
     Ok(context.client.send(Method::GET, &query.build(), none).await?)
 }
 
+/// The repository of images that are only on their way to files.
+const OURS: &str = "skiff-output";
+
 /// The images that were there before a build of which only files are wanted.
 pub(super) struct Before(HashSet<String>);
 
@@ -306,6 +336,9 @@ impl Before {
 
     /// Takes the image away again, unless it was there already. What the
     /// steps made stays in the build cache.
+    ///
+    /// By a name that nobody else has: where somebody has built the same
+    /// image meanwhile, it has another name too, and only ours goes.
     pub(super) async fn restore(
         &self,
         context: &Context,
@@ -314,8 +347,15 @@ impl Before {
         if self.0.contains(image) {
             return Ok(());
         }
-        let path = format!("/images/{}", segment(image));
-        context.client.send(Method::DELETE, &path, Payload::none()).await?;
+        let client = &context.client;
+        let tag = format!("{:016x}", getrandom::u64()?);
+        let query = Query::new(format!("/images/{}/tag", segment(image)))
+            .with("repo", OURS)
+            .with("tag", &tag)
+            .build();
+        client.send(Method::POST, &query, Payload::none()).await?;
+        let path = format!("/images/{OURS}:{tag}?noprune=1");
+        client.send(Method::DELETE, &path, Payload::none()).await?;
         Ok(())
     }
 }
@@ -358,6 +398,24 @@ mod tests {
             parse("type=image,name=a/b,push=true"),
             Ok(image(&["a/b"], true))
         );
+    }
+
+    #[test]
+    fn what_cannot_be_delivered_is_refused_before_the_build() {
+        let outputs = |texts: &[&str], tags: &[&str]| {
+            let outputs = texts.iter().map(|it| it.parse().unwrap()).collect();
+            let tags: Vec<_> = tags.iter().map(|it| (*it).into()).collect();
+            Outputs::new(outputs, &tags).map(drop).map_err(|it| it.to_string())
+        };
+        let push = "type=registry";
+        let said = outputs(&[push], &[]).unwrap_err();
+        assert!(said.starts_with("tag is needed when pushing"), "{said}");
+        assert_eq!(outputs(&[push], &["a/b"]), Ok(()));
+        assert_eq!(outputs(&["type=image,name=a/b,push=true"], &[]), Ok(()));
+        assert_eq!(outputs(&["a", "b", "type=tar,dest=c"], &[]), Ok(()));
+        let twice = outputs(&["type=oci,dest=a", "type=tar,dest=a"], &[]);
+        let said = twice.unwrap_err();
+        assert!(said.starts_with("two outputs cannot both go to a"), "{said}");
     }
 
     #[test]

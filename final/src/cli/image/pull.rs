@@ -124,18 +124,6 @@ pub(crate) struct PushArgs {
     image: String,
 }
 
-impl PushArgs {
-    /// One image, by its name.
-    pub(super) fn of(image: &str) -> PushArgs {
-        PushArgs {
-            all_tags: false,
-            quiet: false,
-            disable_content_trust: false,
-            image: image.to_owned(),
-        }
-    }
-}
-
 /// `push`.
 pub(crate) async fn push(
     context: &Context,
@@ -148,17 +136,37 @@ pub(crate) async fn push(
         println!("Using default tag: latest");
     }
     let tag = (!args.all_tags).then_some(tag);
-    let query = Query::new(format!("/images/{}/push", segment(&repo)))
-        .maybe("tag", tag.as_deref())
-        .build();
-    let header = auth::header_for(&context.global, &reference)?;
-    let answer = context
-        .client
-        .send_with(Method::POST, &query, Payload::none(), &[header])
-        .await?;
-    progress::follow(answer, show, |_| ()).await?;
+    send(context, &reference, &repo, tag.as_deref(), show).await?;
     if args.quiet {
         println!("{}", reference.or_latest());
     }
     Ok(0)
+}
+
+/// Pushes what a build has given this name.
+pub(super) async fn push_built(
+    context: &Context,
+    image: &str,
+    show: Show,
+) -> anyhow::Result<()> {
+    let (repo, tag) = repo_and_tag(image)?;
+    send(context, &image.parse()?, &repo, Some(&tag), show).await
+}
+
+async fn send(
+    context: &Context,
+    reference: &Reference,
+    repo: &str,
+    tag: Option<&str>,
+    show: Show,
+) -> anyhow::Result<()> {
+    let query = Query::new(format!("/images/{}/push", segment(repo)))
+        .maybe("tag", tag)
+        .build();
+    let header = auth::header_for(&context.global, reference)?;
+    let answer = context
+        .client
+        .send_with(Method::POST, &query, Payload::none(), &[header])
+        .await?;
+    progress::follow(answer, show, |_| ()).await
 }
