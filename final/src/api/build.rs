@@ -58,7 +58,11 @@ async fn build(
     streams::lines(engine, move |engine, progress| {
         let context = match remote.as_str() {
             "" => receive(&engine.store, tar)?,
-            url => fetch(&engine.store, url, progress)?,
+            url => fetch(&engine.store, url, progress, |text| {
+                if !request.quiet {
+                    progress.stream(text);
+                }
+            })?,
         };
         if let Some(dockerfile) = &context.dockerfile {
             request.options.dockerfile.clone_from(dockerfile);

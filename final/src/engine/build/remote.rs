@@ -19,15 +19,20 @@ const DOCKERFILE: &str = "Dockerfile";
 /// an end must not fill the disk.
 const LONGEST: u64 = 1 << 20;
 
-/// Fetches the context.
+/// Fetches the context, and tells what is loaded.
 ///
 /// # Errors
 /// [`Error::Internal`] with the URL and what the server or git said.
-pub fn fetch(store: &Store, url: &str, progress: &Progress) -> Result<Context> {
+pub fn fetch(
+    store: &Store,
+    url: &str,
+    progress: &Progress,
+    tell: impl Fn(&str),
+) -> Result<Context> {
     if let Some(repository) = Repository::parse(url) {
         return repository.check_out(store, progress);
     }
-    progress.stream(&format!("Downloading build context from {url}\n"));
+    tell(&format!("Downloading build context from {url}\n"));
     let mut body = BufReader::new(remote::get(url, &progress.cancel())?);
     let begin = body.fill_buf().map_err(|it| remote::failed(url, &it))?;
     // Archives have zeros in them, and so have compressed ones.
