@@ -51,9 +51,14 @@ pub struct CachePruned {
 impl Prune {
     /// Whether nothing is to stay, and so nothing of what belongs to it.
     fn is_all(&self) -> bool {
+        !self.is_bounded() && self.filters == Filters::default()
+    }
+
+    /// Whether it is told how much may stay.
+    fn is_bounded(&self) -> bool {
         let sizes =
             [self.reserved_space, self.max_used_space, self.min_free_space];
-        sizes == [None; 3] && self.filters == Filters::default()
+        sizes != [None; 3]
     }
 
     /// How much may stay of `total` bytes where `free` are free.
@@ -98,15 +103,19 @@ impl Engine {
         for layer in steps.iter().filter_map(|step| step.layer.as_ref()) {
             *users.entry(layer).or_default() += 1;
         }
-        let size = |layer: &DiffId| {
-            self.store.layer(layer).map_or(0, |layer| layer.size)
+        // What an image holds stays on the disk, and is no part of the cache's
+        // bytes.
+        let size = |layer: &DiffId| match shared.contains(layer) {
+            true => 0,
+            false => self.store.layer(layer).map_or(0, |layer| layer.size),
         };
         let mut total: u64 = users.keys().map(|layer| size(layer)).sum();
         let goal = prune.may_stay(total, free_space(self.store.root()));
+        let bounded = prune.is_bounded();
         let mut keys = Vec::new();
         for step in &steps {
-            // Without a goal all that match go, also those without a layer.
-            if goal > 0 && total <= goal {
+            // Without a bound all that match go, also those without a layer.
+            if bounded && total <= goal {
                 break;
             }
             let used =
