@@ -57,6 +57,7 @@ pub(super) async fn unpack(
         let options = Options {
             owners: false,
             whiteouts: false,
+            privileges: false,
             ..Options::for_this_user()
         };
         apply(&to, &mut archive, &options)?;

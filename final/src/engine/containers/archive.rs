@@ -119,6 +119,7 @@ impl Engine {
                 trusted: true,
                 whiteouts: false,
                 keep_kinds: how.keep_kinds,
+                privileges: true,
                 limits: LIMITS,
             };
             let about = attributes([("path", path)]);

@@ -40,11 +40,11 @@ impl Applier {
                 .map_err(|e| unmapped(entry, e))?;
         }
         if !directory {
-            let mode = Mode::from_raw_mode(entry.mode);
+            let mode = Mode::from_raw_mode(self.mode(entry));
             rustix::fs::fchmod(fd, mode)
                 .map_err(sys(&entry.path, "set its mode"))?;
         }
-        for (name, value) in wanted(entry)? {
+        for (name, value) in self.wanted(entry)? {
             let flags = XattrFlags::empty();
             let set = rustix::fs::fsetxattr(fd, name, value, flags);
             self.set_or_warn(entry, name, set)?;
@@ -72,10 +72,10 @@ impl Applier {
         }
         if !link {
             // Links have no mode on Linux.
-            chmod(dir, name, Mode::from_raw_mode(entry.mode))
+            chmod(dir, name, Mode::from_raw_mode(self.mode(entry)))
                 .map_err(sys(&entry.path, "set its mode"))?;
         }
-        for (key, value) in wanted(entry)? {
+        for (key, value) in self.wanted(entry)? {
             // There is no setxattrat(2) before Linux 6.13; the descriptor's
             // path in /proc leads to the same place.
             let mut path = Vec::from("/proc/self/fd/");
@@ -107,6 +107,19 @@ impl Applier {
                  data root's file system keep extended attributes?)",
             ),
         )
+    }
+
+    /// What `wanted` says, but no capabilities where they are not kept.
+    fn wanted<'a>(
+        &self,
+        entry: &'a Entry,
+    ) -> Result<impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a>, TarError>
+    {
+        let privileges = self.options.privileges;
+        let kept = move |(name, _): &(&[u8], &[u8])| {
+            privileges || *name != b"security.capability"
+        };
+        Ok(wanted(entry)?.filter(kept))
     }
 
     /// A file system that does not know an attribute, or a user who may not
@@ -162,6 +175,14 @@ fn wanted(
 }
 
 impl Applier {
+    /// The mode that it gets.
+    pub(super) fn mode(&self, entry: &Entry) -> u32 {
+        match self.options.privileges {
+            true => entry.mode,
+            false => entry.mode & 0o777,
+        }
+    }
+
     /// IDs as numbers: names are for `/etc/passwd` of the image, which this
     /// program never reads while unpacking.
     fn owner(&self, entry: &Entry) -> (Uid, Gid) {

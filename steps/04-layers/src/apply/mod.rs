@@ -90,6 +90,10 @@ pub struct Options {
     /// A directory is not replaced by something else, nor the reverse:
     /// `docker cp` must not remove a tree by a slip of the hand.
     pub keep_kinds: bool,
+    /// Keep what makes a file more than its content: setuid and setgid bits,
+    /// file capabilities, device nodes. In a directory that users of this
+    /// machine can enter, a stranger's tar would give them root's power.
+    pub privileges: bool,
     /// See [`Limits`].
     pub limits: Limits,
 }
@@ -103,6 +107,7 @@ impl Options {
             trusted: trusted_marks(),
             whiteouts: true,
             keep_kinds: false,
+            privileges: true,
             limits: LIMITS,
         }
     }

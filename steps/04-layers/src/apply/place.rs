@@ -76,7 +76,7 @@ impl Applier {
         }
         let root = self.dirs.get(b"")?;
         self.attributes(root.as_fd(), entry, true)?;
-        self.dirs.set_last(b"", entry.mode, entry.mtime);
+        self.dirs.set_last(b"", self.mode(entry), entry.mtime);
         Ok(())
     }
 
@@ -127,7 +127,7 @@ impl Applier {
         if opaque {
             self.mark_opaque(&dir, &entry.path)?;
         }
-        self.dirs.set_last(&place.path, entry.mode, entry.mtime);
+        self.dirs.set_last(&place.path, self.mode(entry), entry.mtime);
         self.dirs.remember(&place.path, dir)?;
         Ok(())
     }
@@ -239,6 +239,10 @@ impl Applier {
             }
             _ => FileType::CharacterDevice,
         };
+        if kind != FileType::Fifo && !self.options.privileges {
+            self.warn("device files are left out".to_owned());
+            return Ok(());
+        }
         let name = place.name.as_slice();
         let device = rustix::fs::makedev(major, minor);
         let mode = Mode::from_raw_mode(0o600);

@@ -149,6 +149,30 @@ fn extended_attributes_and_devices_are_kept_when_we_are_root() {
 }
 
 #[test]
+fn no_privileges_are_left_where_they_are_not_wanted() {
+    let cap = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let tar = Tar::default()
+        .head(&Head { mode: 0o7755, ..Head::new(b'5', "dir") })
+        .pax(&[("SCHILY.xattr.security.capability", &cap)])
+        .head(&Head { mode: 0o6755, ..Head::new(b'0', "dir/su") })
+        .head(&Head { device: (1, 3), ..Head::new(b'3', "dir/null") })
+        .end();
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        owners: false,
+        privileges: false,
+        ..Options::for_this_user()
+    };
+    apply(dir.path(), &mut tar.as_slice(), &options).unwrap();
+    for name in ["dir", "dir/su"] {
+        let path = dir.path().join(name);
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o755);
+        assert_eq!(xattr(&path, "security.capability"), None);
+    }
+    assert!(!dir.path().join("dir/null").exists());
+}
+
+#[test]
 fn names_longer_than_a_header_come_from_gnu_and_pax_extensions() {
     let long = format!("{}/file", vec!["a".repeat(80); 4].join("/"));
     let name = |kind, text: &str| {
