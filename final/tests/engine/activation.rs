@@ -2,14 +2,41 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use cli_api::testing;
+
+/// For whatever a daemon has to do here.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// As systemd does it, with a shell to give the daemon its own PID.
 const START: &str = "exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; \
                      exec \"$0\" daemon --data-root \"$1\" -H \"$2\"";
+
+/// A daemon that a failed test does not leave behind.
+struct Guard(Child);
+
+impl Guard {
+    /// How it ends within a limit.
+    fn end(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(began.elapsed() < LIMIT, "the daemon does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 fn start(stdin: Stdio, root: &std::path::Path, host: &str) -> Command {
     let mut command = Command::new("sh");
@@ -28,12 +55,12 @@ fn a_socket_that_systemd_has_opened_is_served_and_systemd_is_told() {
     let path = dir.path().join("s.sock");
     let socket = UnixListener::bind(&path).unwrap();
     let notify = UnixDatagram::bind(dir.path().join("notify")).unwrap();
-    notify.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    notify.set_read_timeout(Some(LIMIT)).unwrap();
     let root = dir.path().join("root");
-    let mut daemon = start(OwnedFd::from(socket).into(), &root, "fd://")
+    let daemon = start(OwnedFd::from(socket).into(), &root, "fd://")
         .env("NOTIFY_SOCKET", dir.path().join("notify"))
-        .spawn()
-        .unwrap();
+        .spawn();
+    let mut daemon = Guard(daemon.unwrap());
     let mut word = [0; 100];
     let length = notify.recv(&mut word).unwrap();
     assert_eq!(&word[..length], b"READY=1");
@@ -42,9 +69,9 @@ fn a_socket_that_systemd_has_opened_is_served_and_systemd_is_told() {
         .args(["version", "--format", "{{.Server.ApiVersion}}"])
         .output()
         .unwrap();
-    let pid = rustix::process::Pid::from_child(&daemon);
+    let pid = rustix::process::Pid::from_child(&daemon.0);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert!(daemon.wait().unwrap().success());
+    assert!(daemon.end().success());
     assert!(version.status.success(), "{version:?}");
     assert!(path.exists(), "it is systemd's, and not removed");
 }
