@@ -1,7 +1,7 @@
 //! The API over TCP: by the stock docker command, with the right
 //! certificate, with a stranger's, and with none.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -190,9 +190,35 @@ async fn strangers_are_refused_with_the_reason() {
         assert!(said.contains("HTTP request to an HTTPS server"), "{said}");
     }
     // Nobody of them holds up a friend.
-    let silent = std::net::TcpStream::connect(("127.0.0.1", place.port));
+    let silent = TcpStream::connect(("127.0.0.1", place.port));
     assert!(place.run(SKIFF, "friend", &["ps"]).status.success());
     drop(silent);
+}
+
+/// Who has connected and not proven himself yet waits for nobody else.
+#[tokio::test]
+async fn a_slow_friend_is_served_though_a_stranger_fails_meanwhile() {
+    let test = "a_slow_friend_is_served_though_a_stranger_fails_meanwhile";
+    let Some(place) = Place::new(test).await else { return };
+    let early = TcpStream::connect(("127.0.0.1", place.port)).unwrap();
+    place.refused(SKIFF, "nobody");
+    let door = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = format!("tcp://{}", door.local_addr().unwrap());
+    let port = place.port;
+    std::thread::spawn(move || {
+        let mut early = Some(early);
+        for mut client in door.incoming().map(Result::unwrap) {
+            let connect = || TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let mut daemon = early.take().unwrap_or_else(connect);
+            let mut from = client.try_clone().unwrap();
+            let mut to = daemon.try_clone().unwrap();
+            std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            std::thread::spawn(move || std::io::copy(&mut daemon, &mut client));
+        }
+    });
+    let ps = ["20", SKIFF, "-H", &host, "ps"];
+    let output = place.run("timeout", "friend", &ps);
+    assert!(output.status.success(), "{output:?}");
 }
 
 /// As `docker context create` writes it.

@@ -63,9 +63,16 @@ impl axum::serve::Listener for SecureListener {
                         Ok((greet(acceptor, stream).await?, from))
                     });
                 }
-                // Whoever fails is gone; the reason was told to them.
-                Some(Ok(Ok(arrived))) = self.arriving.join_next() => {
-                    return arrived;
+                // Not as a pattern: one that does not match would leave this
+                // branch out until the next client comes, and all who are
+                // arriving would wait for that one.
+                next = self.arriving.join_next(),
+                    if !self.arriving.is_empty() =>
+                {
+                    // Whoever fails is gone; the reason was told to them.
+                    if let Some(Ok(Ok(arrived))) = next {
+                        return arrived;
+                    }
                 }
             }
         }
