@@ -76,6 +76,13 @@ fn flags_become_the_request_that_the_docker_command_sends() {
 }
 
 #[test]
+fn nothing_behind_the_image_is_a_flag_of_ours() {
+    let body = body(&["--entrypoint", "sh", "nginx", "-c", "ls", "--", "-h"]);
+    assert_eq!(body["Image"], "nginx");
+    assert_eq!(body["Cmd"], serde_json::json!(["-c", "ls", "--", "-h"]));
+}
+
+#[test]
 fn flags_that_make_no_sense_are_refused() {
     let refused = |words: &[&str]| {
         let all = ["skiff", "create"].iter().chain(words);

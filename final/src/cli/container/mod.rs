@@ -26,8 +26,10 @@ pub(crate) use run::{RunArgs, run};
 pub(crate) enum Verb {
     // -h is the host name here, as in docker; --help stays.
     #[command(disable_help_flag = true)]
+    #[command(override_usage = "skiff run [OPTIONS] <IMAGE> [COMMAND]...")]
     Run(Box<run::RunArgs>),
     #[command(disable_help_flag = true)]
+    #[command(override_usage = "skiff create [OPTIONS] <IMAGE> [COMMAND]...")]
     Create(Box<run::CreateArgs>),
     Start(start::StartArgs),
     Stop(lifecycle::StopArgs),

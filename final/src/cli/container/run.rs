@@ -258,7 +258,7 @@ async fn make(
     flags.check_cidfile()?;
     let pull = async || {
         let wanted = flags.wanted(show);
-        image::pull::fetch(context, &flags.image, wanted).await
+        image::pull::fetch(context, flags.image(), wanted).await
     };
     if flags.pull == Pull::Always {
         pull().await?;
@@ -272,7 +272,7 @@ async fn make(
         if show == Show::Errors {
             eprintln!(
                 "Unable to find image '{}' locally",
-                image::with_tag(&flags.image)
+                image::with_tag(flags.image())
             );
         }
         pull().await?;

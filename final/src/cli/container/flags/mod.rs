@@ -60,11 +60,11 @@ pub(crate) struct CreateFlags {
     /// Print this
     #[arg(long, action = clap::ArgAction::Help)]
     help: Option<bool>,
-    /// The image
-    pub(crate) image: String,
-    /// The command, instead of the image's
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) command: Vec<String>,
+    /// The image, and a command instead of its own
+    // One list, so that nothing behind the image is taken for a flag of ours.
+    #[arg(required = true, trailing_var_arg = true)]
+    #[arg(value_names = ["IMAGE", "COMMAND"])]
+    words: Vec<String>,
 }
 
 /// When to ask the registry.
@@ -117,16 +117,21 @@ pub(crate) struct Streams {
 }
 
 impl CreateFlags {
+    /// The image's name or ID; clap sees to it that there is one.
+    pub(crate) fn image(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+
     /// The body of `POST /containers/create`.
     ///
     /// # Errors
     /// For flags that make no sense, in Docker's words where it has some.
     pub(crate) fn body(&self, attach: Streams) -> anyhow::Result<Value> {
         let mut body = Body::default();
-        body.config("Image", self.image.clone());
-        let command = match self.command.is_empty() {
-            true => Value::Null,
-            false => self.command.clone().into(),
+        body.config("Image", self.image());
+        let command = match self.words.get(1..) {
+            None | Some([]) => Value::Null,
+            Some(words) => words.into(),
         };
         body.config("Cmd", command);
         body.host("AutoRemove", self.rm);
