@@ -195,9 +195,12 @@ pub(super) const ATTACKS: [Attack; 17] = [
         ),
         after: half(
             STAGES[4],
-            "for i in 1 2 3 4 5 6 7 8 9 10; do $S run app sh -c :; done",
+            // Containers that did not start take no space, and prove nothing.
+            "for i in 1 2 3 4 5 6 7 8 9 10; do
+                 $S run app sh -c : || touch /run/hurt
+             done",
         ),
-        harm: "[ $(($(used) - before)) -gt 100 ]",
+        harm: "[ -e /run/hurt ] || [ $(($(used) - before)) -gt 100 ]",
     },
     Attack {
         name: "rewrite-config",
@@ -266,7 +269,9 @@ pub(super) const ATTACKS: [Attack; 17] = [
         ),
         after: half(
             STAGES[6],
-            r#"$S run --rm app sh -c "$open" && touch /run/hurt"#,
+            // The refusal is one of the disk only where others do run.
+            r#"$S run --rm app sh -c : || touch /run/hurt
+             $S run --rm app sh -c "$open" && touch /run/hurt"#,
         ),
         harm: "[ -e /run/hurt ]",
     },
@@ -290,16 +295,18 @@ pub(super) const ATTACKS: [Attack; 17] = [
                  grep evil /run/host/victim && break
              done 2>/dev/null"#,
         ),
-        // Until a copy has met the link, or it would prove nothing.
+        // Until a copy has met the link: one that never did proves nothing.
         after: half(
             STAGES[6],
             r#"$S run -d --name app app sh -c "$swap"
              for i in $(seq 200); do
                  $S cp -q /run/evil app:/way/victim
                  $S exec app busybox grep evil /run/host/victim && break
-             done 2>/dev/null | sed 's/^/it is in the container: /'"#,
+             done 2>/dev/null >/run/met
+             sed 's/^/it is in the container: /' /run/met
+             [ -s /run/met ] || touch /run/hurt"#,
         ),
-        harm: "[ $(cat /run/host/victim) = evil ]",
+        harm: "[ -e /run/hurt ] || [ $(cat /run/host/victim) = evil ]",
     },
     Attack {
         name: "kill-daemon",
@@ -313,8 +320,9 @@ pub(super) const ATTACKS: [Attack; 17] = [
         ),
         after: half(
             STAGES[6],
+            // There is no process 0: a run that failed proves nothing.
             "id=$($S run -d app sh -c 'while :; do :; done')
-             pid=$($S inspect -f '{{.State.Pid}}' $id)
+             pid=$($S inspect -f '{{.State.Pid}}' $id); pid=${pid:-0}
              kill -9 $(pgrep -f 'skiff daemon')",
         ),
         harm: "sleep 0.5; ! [ -e /proc/$pid ]",
