@@ -1,9 +1,8 @@
 //! Files at a URL, which `import` and `build` take instead of an upload.
 
 use std::io::Read;
-use std::time::Duration;
 
-use layers::registry::Cancel;
+use layers::registry::{Cancel, agent_config};
 use ureq::Agent;
 
 use super::error::{Error, Result};
@@ -17,13 +16,7 @@ pub(super) fn get(
     url: &str,
     cancel: &Cancel,
 ) -> Result<impl Read + Send + 'static> {
-    // As for registries: a long file may take its time, a silent server not.
-    let config = Agent::config_builder()
-        .timeout_connect(Some(Duration::from_secs(10)))
-        .timeout_recv_response(Some(Duration::from_secs(60)))
-        .timeout_per_read(Some(Duration::from_secs(30)))
-        .build();
-    let agent = Agent::from(config);
+    let agent = Agent::from(agent_config().build());
     cancel.ends(&agent);
     let request = agent.get(url);
     let answer = cancel
@@ -42,7 +35,7 @@ pub(super) fn failed(url: &str, why: &dyn std::fmt::Display) -> Error {
 mod tests {
     use std::io::Write;
     use std::net::TcpListener;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use super::*;
 

@@ -5,12 +5,14 @@ use crate::Result;
 use crate::apply;
 use crate::compress;
 use crate::error::io_at;
+use crate::registry::agent_config;
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
+use ureq::Agent;
 
 /// Whether an ADD source is an address and not a path.
 pub(super) fn is_remote(source: &str) -> bool {
@@ -36,7 +38,8 @@ pub(super) fn download(
     let Some(name) = name else {
         return Err(format!("cannot determine filename from url: {url}"));
     };
-    let response = ureq::get(url)
+    let response = Agent::from(agent_config().build())
+        .get(url)
         .call()
         .map_err(|error| format!("failed to GET {url}: {error}"))?;
     let modified = response

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ureq::Agent;
+use ureq::config::ConfigBuilder;
 use ureq::tls::TlsConfig;
+use ureq::typestate::AgentScope;
 
 use super::{RegistryError, certs};
 use crate::reference::DEFAULT_DOMAIN;
@@ -144,22 +146,28 @@ impl Endpoint {
             .root_certs(certs::roots(&dir))
             .client_cert(certs::client(&dir, &self.host)?)
             .build();
-        let mut config = Agent::config_builder()
+        let mut config = agent_config()
             .tls_config(tls)
             .http_status_as_error(false)
             .user_agent(concat!("skiff/", env!("CARGO_PKG_VERSION")))
             // A digest is of the bytes as stored: nobody may gzip them.
             .accept_encoding("identity")
             .max_redirects(0)
-            .max_redirects_will_error(false)
-            .timeout_connect(Some(Duration::from_secs(10)))
-            .timeout_recv_response(Some(Duration::from_secs(60)))
-            .timeout_per_read(Some(Duration::from_secs(30)));
+            .max_redirects_will_error(false);
         if self.is_local() {
             config = config.proxy(None);
         }
         Ok(config.build().into())
     }
+}
+
+/// What is fetched may be long and take its time; a server that is silent may
+/// not. ureq alone would wait for one for ever.
+pub fn agent_config() -> ConfigBuilder<AgentScope> {
+    Agent::config_builder()
+        .timeout_connect(Some(Duration::from_secs(10)))
+        .timeout_recv_response(Some(Duration::from_secs(60)))
+        .timeout_per_read(Some(Duration::from_secs(30)))
 }
 
 /// `host:port`, `[v6]:port` or just a host.

@@ -50,7 +50,7 @@ mod upload;
 pub use cancel::Cancel;
 pub use credentials::Auth;
 pub use error::RegistryError;
-pub use hosts::RegistryConfig;
+pub use hosts::{RegistryConfig, agent_config};
 pub(crate) use layer::check;
 pub use pull::{Pulled, pull, pull_all_tags};
 pub use push::{Pushed, push};
