@@ -375,6 +375,16 @@ fn a_killed_daemon_costs_neither_containers_nor_ports() {
     assert_ne!(user.keeper(), keeper);
     assert_eq!(fetch("127.0.0.1:8080"), "web");
     assert_eq!(user.says(&["exec", "web", "hostname"]), "web");
+
+    // Losing it below a living daemon is told, and the next one mends it.
+    let warns = || user.says(&["info", "--format", "{{json .Warnings}}"]);
+    let lost = "the process that keeps the published ports";
+    assert!(!warns().contains(lost), "{}", warns());
+    user.kill(user.keeper());
+    until("the loss is told", || warns().contains(lost));
+    user.kill(user.daemon());
+    assert!(!warns().contains(lost), "{}", warns());
+    assert_eq!(fetch("127.0.0.1:8080"), "web");
     user.says(&["rm", "-f", "web"]);
     assert_eq!(fetch_once("127.0.0.1:8080"), None);
 }

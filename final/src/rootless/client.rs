@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Mutex;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect,
@@ -44,6 +45,27 @@ impl Keeper {
     /// The process whose namespaces are the engine's.
     pub(super) fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// Whether the keeper has ended. Its PID cannot tell: another process
+    /// may have it by now.
+    pub(super) fn is_gone(&self) -> bool {
+        let socket = self.socket.lock();
+        let socket = socket.unwrap_or_else(|it| it.into_inner());
+        hung_up(socket.as_fd(), Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
+    }
+
+    /// Returns when the keeper has ended.
+    ///
+    /// # Errors
+    /// No descriptor is left to watch it with.
+    pub(super) fn wait(&self) -> io::Result<()> {
+        let socket = self.socket.lock();
+        // Others talk to it meanwhile.
+        let watched =
+            socket.unwrap_or_else(|it| it.into_inner()).try_clone()?;
+        while !hung_up(watched.as_fd(), None) {}
+        Ok(())
     }
 
     /// The end of a pipe that is closed when the keeper is gone.
@@ -154,6 +176,13 @@ fn dial(dir: &Path) -> Result<OwnedFd, Errno> {
 pub(super) fn packets() -> Result<OwnedFd, Errno> {
     let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
     socket_with(family, kind, SocketFlags::CLOEXEC, None)
+}
+
+/// Whether the other end is closed, which poll(2) reports unasked, within
+/// that time.
+fn hung_up(socket: BorrowedFd<'_>, within: Option<&Timespec>) -> bool {
+    let mut wait = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
+    poll(&mut wait, within) == Ok(1)
 }
 
 fn unexpected(answer: &Answer) -> io::Error {

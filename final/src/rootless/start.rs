@@ -39,30 +39,40 @@ impl Rootless {
     pub fn warnings(&self) -> Vec<String> {
         let mut all = self.warnings.clone();
         all.extend(uplink::lost(&self.dir));
-        if start_ticks(self.keeper.pid()).is_none() {
-            all.push(
-                "the process that keeps the published ports of this user's \
-                 containers has ended, and they are closed: restart the \
-                 daemon, which opens them again"
-                    .to_owned(),
-            );
+        if self.keeper.is_gone() {
+            all.push(KEEPER_LOST.to_owned());
         }
         all
     }
 
-    /// Logs it when the way out is lost while the daemon runs. Nobody would
-    /// notice before some program complains about a name it cannot resolve.
+    /// Logs it when the way out or the keeper is lost while the daemon runs.
+    /// Nobody would notice before some program complains about a name it
+    /// cannot resolve, or some client about a closed port.
     pub fn watch(&self) {
         let dir = self.dir.clone();
-        let spawn = std::thread::Builder::new().name("skiff-uplink".into());
-        // Without the thread `skiff info` still says it.
-        let _ = spawn.spawn(move || {
+        in_background("skiff-uplink", move || {
             uplink::wait(&dir);
             if let Some(lost) = uplink::lost(&dir) {
                 tracing::warn!("{lost}");
             }
         });
+        let keeper = Arc::clone(&self.keeper);
+        in_background("skiff-keeper", move || {
+            if keeper.wait().is_ok() {
+                tracing::warn!("{KEEPER_LOST}");
+            }
+        });
     }
+}
+
+const KEEPER_LOST: &str = "the process that keeps the published ports of \
+     this user's containers has ended, and they are closed: restart the \
+     daemon, which opens them again";
+
+/// Without the thread `skiff info` still says what it would have logged.
+fn in_background(name: &str, work: impl FnOnce() + Send + 'static) {
+    let spawn = std::thread::Builder::new().name(name.into());
+    let _ = spawn.spawn(work);
 }
 
 /// Moves this process, which must have one thread, into the namespaces of
