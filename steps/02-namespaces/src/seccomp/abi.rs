@@ -2,13 +2,13 @@
 //!
 //! An x86-64 kernel also answers programs of 32 bits (`int 0x80`), and a
 //! filter that knew only the one table would shut out every `i386` image, or
-//! be walked around by the other door. The third table, x32, has the numbers
-//! of the first with a bit set; distributions switch it off, and it stays
-//! shut here.
+//! be walked around by the other door. A third kind of program, x32, comes
+//! through the first door with a bit set in its numbers. Most kernels are
+//! built without it and answer ENOSYS to what the filter lets through.
 
-#[cfg(target_arch = "x86_64")]
-use super::i386;
 use super::syscalls;
+#[cfg(target_arch = "x86_64")]
+use super::{i386, x32};
 
 /// One table of system calls.
 #[derive(Debug)]
@@ -17,6 +17,9 @@ pub(super) struct Abi {
     /// and one for little endian.
     pub(super) arch: u32,
     calls: Vec<(&'static str, u32)>,
+    /// From this number on they are those of a kind of program that is not
+    /// let in.
+    pub(super) shut_from: Option<u32>,
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -30,13 +33,30 @@ const I386: u32 = 0x4000_0003;
 impl Abi {
     /// That of this machine.
     pub(super) fn native() -> Abi {
-        Abi { arch: NATIVE, calls: syscalls::all().collect() }
+        Abi {
+            arch: NATIVE,
+            calls: syscalls::all().collect(),
+            #[cfg(target_arch = "x86_64")]
+            shut_from: Some(x32::BIT),
+            #[cfg(not(target_arch = "x86_64"))]
+            shut_from: None,
+        }
+    }
+
+    /// The same door with x32 programs let in, if this machine has them.
+    pub(super) fn native_and_x32() -> Abi {
+        let mut abi = Abi::native();
+        #[cfg(target_arch = "x86_64")]
+        abi.calls.extend(x32::calls());
+        abi.shut_from = None;
+        abi
     }
 
     /// That of this machine's 32-bit programs.
     #[cfg(target_arch = "x86_64")]
     pub(super) fn compat() -> Option<Abi> {
-        Some(Abi { arch: I386, calls: i386::CALLS.to_vec() })
+        let calls = i386::CALLS.to_vec();
+        Some(Abi { arch: I386, calls, shut_from: None })
     }
 
     /// ARM's 32-bit programs are not let in.
@@ -45,9 +65,10 @@ impl Abi {
         None
     }
 
-    /// The number of the call `name`, if it has it.
-    pub(super) fn number(&self, name: &str) -> Option<u32> {
-        let found = self.calls().find(|(known, _)| *known == name);
+    /// The numbers of the call `name`: none if it has no such call, two if
+    /// two kinds of programs come through this door.
+    pub(super) fn numbers(&self, name: &str) -> impl Iterator<Item = u32> {
+        let found = self.calls().filter(move |(known, _)| *known == name);
         found.map(|(_, number)| number)
     }
 
@@ -70,7 +91,22 @@ mod tests {
         numbers.sort_unstable();
         numbers.dedup();
         assert_eq!(numbers.len(), count);
-        assert_eq!(abi.number("read"), Some(3));
-        assert_eq!(abi.number("mseal"), Some(462));
+        assert_eq!(abi.numbers("read").collect::<Vec<_>>(), [3]);
+        assert_eq!(abi.numbers("mseal").collect::<Vec<_>>(), [462]);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn an_x32_program_has_numbers_of_its_own_for_some_calls() {
+        let abi = Abi::native_and_x32();
+        let numbers = |name| abi.numbers(name).collect::<Vec<_>>();
+        assert_eq!(numbers("getpid"), [39, x32::BIT | 39]);
+        assert_eq!(numbers("ioctl"), [16, x32::BIT | 514]);
+        assert_eq!(numbers("set_thread_area"), [205]);
+        let mut all: Vec<_> = abi.calls().map(|(_, it)| it).collect();
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), count, "a number appears twice");
     }
 }

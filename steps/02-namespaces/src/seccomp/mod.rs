@@ -12,6 +12,8 @@ mod default;
 mod i386;
 mod profile;
 mod syscalls;
+#[cfg(target_arch = "x86_64")]
+mod x32;
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -57,7 +59,7 @@ impl Profile {
     pub(crate) fn compile(&self, caps: CapSet) -> Result<Filter, Error> {
         let code = match self {
             Profile::DockerDefault => {
-                let abis = [Some(Abi::native()), Abi::compat()];
+                let abis = [Some(Abi::native_and_x32()), Abi::compat()];
                 let tables = abis.iter().flatten();
                 let tables = tables.map(|abi| default::table(abi, caps));
                 let (unknown, foreign) = (default::ENOSYS, default::ENOSYS);

@@ -155,8 +155,12 @@ fn null_is_empty<'de, D: serde::Deserializer<'de>>(
 impl Document {
     /// The rules for each kind of program that the profile speaks of.
     pub(super) fn tables(&self, caps: CapSet) -> Result<Vec<Table>, Error> {
-        let compat = Abi::compat().filter(|_| self.names_compat());
-        let abis = [Some(Abi::native()), compat];
+        let native = match self.names("SCMP_ARCH_X32") {
+            true => Abi::native_and_x32(),
+            false => Abi::native(),
+        };
+        let compat = Abi::compat().filter(|_| self.names("SCMP_ARCH_X86"));
+        let abis = [Some(native), compat];
         abis.iter().flatten().map(|abi| self.table(abi, caps)).collect()
     }
 
@@ -165,12 +169,12 @@ impl Document {
         self.default_action.value(self.default_errno_ret)
     }
 
-    /// Whether 32-bit programs are meant, too.
-    fn names_compat(&self) -> bool {
+    /// Whether a kind of program that is not this machine's own is meant.
+    fn names(&self, kind: &str) -> bool {
         let here = self.arch_map.iter();
         let here = here.filter(|it| it.architecture == "SCMP_ARCH_X86_64");
         let subs = here.flat_map(|it| it.sub_architectures.iter().flatten());
-        self.architectures.iter().chain(subs).any(|it| it == "SCMP_ARCH_X86")
+        self.architectures.iter().chain(subs).any(|it| it == kind)
     }
 
     /// The verdict for each call that a rule names.
@@ -188,9 +192,9 @@ impl Document {
             }
             let value = rule.action.value(rule.errno_ret);
             check(&rule.args)?;
-            for name in rule.names.iter().chain(&rule.name) {
-                // A call of another machine; profiles name them all.
-                let Some(number) = abi.number(name) else { continue };
+            // Profiles name the calls of all machines.
+            let names = rule.names.iter().chain(&rule.name);
+            for number in names.flat_map(|name| abi.numbers(name)) {
                 if closed.contains(&number) {
                     continue;
                 }
@@ -205,7 +209,7 @@ impl Document {
                 }
             }
         }
-        Ok(Table { arch: abi.arch, calls })
+        Ok(Table { arch: abi.arch, calls, shut_from: abi.shut_from })
     }
 }
 
