@@ -47,7 +47,8 @@ pub struct MemoryStats {
     pub limit: Option<u64>,
     /// Page cache that the kernel would drop first.
     pub inactive_file: u64,
-    /// How often the limit was hit.
+    /// How often the limit was hit; on v2, as in Docker, how often nothing
+    /// could be reclaimed then.
     pub failcnt: u64,
     /// How many processes the OOM killer took.
     pub oom_kills: u64,

@@ -27,6 +27,8 @@ pub struct Source {
     name: String,
     pid: i32,
     cgroup: Option<Cgroup>,
+    /// Whether it is one of v2, where Docker counts less.
+    on_v2: bool,
 }
 
 impl Engine {
@@ -38,7 +40,8 @@ impl Engine {
         let (name, pid) =
             container.with(|record| (record.name.clone(), record.state.pid));
         let cgroup = if pid == 0 { None } else { stop::cgroup(container)? };
-        Ok(Source { id: container.id.clone(), name, pid, cgroup })
+        let on_v2 = stop::hierarchy()?.is_v2();
+        Ok(Source { id: container.id.clone(), name, pid, cgroup, on_v2 })
     }
 }
 
@@ -78,8 +81,20 @@ impl Source {
         if !now.networks.is_empty() {
             json["networks"] = networks(now);
         }
+        if self.on_v2 {
+            leave_out_v1(&mut json);
+        }
         json
     }
+}
+
+/// What Docker shows on v1 alone. A peak that comes and goes with the
+/// kernel's version would be taken for one that is 0.
+fn leave_out_v1(json: &mut Value) {
+    if let Some(memory) = json["memory_stats"].as_object_mut() {
+        memory.shift_remove("max_usage");
+    }
+    json["blkio_stats"]["io_serviced_recursive"] = Value::Null;
 }
 
 fn pids(sample: &Sample) -> Value {

@@ -184,7 +184,7 @@ pub(crate) fn stats(dir: Dir<'_>, stats: &mut Stats) -> Result<(), Error> {
             memory.max_usage = number("memory.peak")?;
             memory.limit = number(V2_MAX)?;
             let events = file::read_keyed(&dir.join("memory.events"))?;
-            memory.failcnt = get(&events, "max");
+            memory.failcnt = get(&events, "oom");
             memory.stat = file::read_keyed(&dir.join("memory.stat"))?;
             memory.inactive_file = get(&memory.stat, "inactive_file");
         }
