@@ -13,6 +13,7 @@
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
+use rustls::{Error as TlsError, InvalidMessage};
 use ureq::http::{Request, Response, header};
 use ureq::{Agent, Body, Error as HttpError, SendBody, Timeout};
 
@@ -374,27 +375,28 @@ fn may_pass(error: &HttpError) -> bool {
     }
 }
 
-/// What is wrong with a server's certificate. rustls's error comes inside of
-/// an I/O error, as the handshake is part of the first write.
+/// What is wrong with a server's certificate.
 fn bad_certificate(error: &HttpError) -> Option<String> {
-    let text = match error {
-        HttpError::Io(e) => e.to_string(),
-        HttpError::Rustls(e) => e.to_string(),
-        _ => return None,
-    };
-    let (_, why) = text.split_once("invalid peer certificate: ")?;
-    Some(why.to_owned())
+    match tls_error(error)? {
+        TlsError::InvalidCertificate(why) => Some(why.to_string()),
+        _ => None,
+    }
 }
 
-/// A record that is none of TLS: rustls has an error for that, which comes the
-/// same way.
+/// Its first bytes are no record of TLS.
 fn answers_in_the_clear(error: &HttpError) -> bool {
-    let text = match error {
-        HttpError::Io(e) => e.to_string(),
-        HttpError::Rustls(e) => e.to_string(),
-        _ => return false,
-    };
-    text.contains("InvalidContentType")
+    let no_record = InvalidMessage::InvalidContentType;
+    tls_error(error) == Some(&TlsError::InvalidMessage(no_record))
+}
+
+/// The handshake is part of the first write, so its error comes inside of one
+/// of I/O.
+fn tls_error(error: &HttpError) -> Option<&TlsError> {
+    match error {
+        HttpError::Rustls(error) => Some(error),
+        HttpError::Io(error) => error.get_ref()?.downcast_ref(),
+        _ => None,
+    }
 }
 
 /// Not slow or broken, but absent: it makes no sense to ask again, nor to ask
