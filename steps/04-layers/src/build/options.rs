@@ -23,7 +23,7 @@ pub struct BuildOptions {
     pub no_cache: bool,
     /// `--pull`: ask the registry even for base images that are here.
     pub pull: bool,
-    /// `--cache-from`: images whose history may be reused.
+    /// `--cache-from`: images whose history is reused, and nothing else.
     pub cache_from: Vec<String>,
     /// `--network` of every RUN: `default`, `none` or `host`.
     pub network: Option<String>,

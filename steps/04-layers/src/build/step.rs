@@ -67,9 +67,15 @@ impl StageBuild<'_, '_> {
         if self.session.options.no_cache {
             return Ok((None, "the cache is off (--no-cache)".into()));
         }
-        let known = self.session.cache.get(key);
-        let known = known.or_else(|| self.images_as_cache(state, created_by));
+        let only_images = !self.session.options.cache_from.is_empty();
+        let known = match only_images {
+            true => self.images_as_cache(state, created_by),
+            false => self.session.cache.get(key),
+        };
         Ok(match known {
+            None if only_images => {
+                (None, "no image of --cache-from has this step".into())
+            }
             None => (None, inputs.reason(self.session.last.get(&self.place()))),
             Some(record) => match &record.layer {
                 Some(layer) if !self.has(&Layer::from(layer).diff_id)? => {
@@ -86,7 +92,8 @@ impl StageBuild<'_, '_> {
         Ok(self.session.builder.store.has_layer(layer))
     }
 
-    /// `--cache-from`: an image whose history begins like ours and goes on
+    /// `--cache-from` stands for the cache and not beside it, as in Docker's
+    /// classic builder: an image whose history begins like ours and goes on
     /// with this very step. COPY's history lines hold the fingerprint of
     /// the files, so equal lines mean equal results.
     fn images_as_cache(

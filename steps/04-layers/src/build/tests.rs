@@ -546,6 +546,16 @@ fn an_image_can_serve_as_cache_on_a_machine_that_has_none() {
 }
 
 #[test]
+fn images_that_serve_as_cache_take_the_place_of_the_own_one() {
+    let mut bench = mission();
+    bench.build();
+    let ran = bench.ran();
+    bench.options.cache_from = vec!["nosuch".into()];
+    bench.build();
+    assert_eq!(bench.ran(), 2 * ran);
+}
+
+#[test]
 fn entrypoint_resets_an_inherited_cmd_but_not_its_own() {
     let mut bench = Bench::new(&[
         ("Dockerfile", "FROM scratch\nCMD [\"a\"]\nENTRYPOINT [\"b\"]\n"),
