@@ -65,11 +65,16 @@ fn refuse_frozen(status: Status, id: &str) -> Result<()> {
 }
 
 /// `?logs=1`: what was written before, as the stream has it.
-async fn log_so_far(engine: &Engine, id: &str, query: &Map) -> Result<Vec<u8>> {
+async fn log_so_far(
+    engine: &Arc<Engine>,
+    id: &str,
+    query: &Map,
+) -> Result<Vec<u8>> {
     let mut wanted = super::follow::log_query(query)?;
     wanted.follow = false;
-    let log = engine.log(id, &wanted)?;
+    let (engine, id) = (engine.clone(), id.to_owned());
     blocking(move || {
+        let log = engine.log(&id, &wanted)?;
         let mut all = Vec::new();
         let tty = log.tty;
         log.read(&mut |entry| {
@@ -98,7 +103,7 @@ pub(super) struct Plan {
 impl Plan {
     /// What the query asks for, and the process's streams.
     pub(super) async fn make(
-        engine: &Engine,
+        engine: &Arc<Engine>,
         container: &Arc<Container>,
         query: &Map,
     ) -> Result<Plan> {

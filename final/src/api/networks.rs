@@ -56,8 +56,18 @@ async fn list(
 async fn inspect(
     State(engine): Engined,
     Path(name): Path<String>,
+    Params(query): Params<Map>,
 ) -> Result<Json<Network>> {
-    blocking(move || Ok(engine.networks.inspect(&name)?)).await.map(Json)
+    let scope = query.get("scope").cloned().unwrap_or_default();
+    blocking(move || {
+        let network = engine.networks.inspect(&name)?;
+        match scope.is_empty() || scope == network.scope {
+            true => Ok(network),
+            false => Err(Error::NotFound(format!("network {name} not found"))),
+        }
+    })
+    .await
+    .map(Json)
 }
 
 /// `POST /networks/create`

@@ -79,7 +79,10 @@ impl Networks {
                         .into(),
                 ));
             }
-            let config = complete(config, state)?;
+            let networks = state.networks.values().chain([&*network]);
+            let others = networks.flat_map(|it| it.subnets());
+            let others: Vec<_> = others.map(|it| it.subnet).collect();
+            let config = complete(config, &others)?;
             taken.extend(config.subnet.parse::<IpNet>());
             network.ipam.config.push(config);
         }
@@ -296,7 +299,7 @@ fn check_bridge_name(network: &Network, state: &State) -> Result<(), Error> {
 /// Checks what the user wrote and adds the gateway.
 fn complete(
     mut config: IpamConfig,
-    state: &State,
+    others: &[IpNet],
 ) -> Result<IpamConfig, Error> {
     let invalid =
         |what: &str, it: &str| Error::Invalid(format!("invalid {what} {it}"));
@@ -308,13 +311,11 @@ fn complete(
             subnet.trunc()
         )));
     }
-    for other in state.networks.values().flat_map(|it| it.subnets()) {
-        if overlap(&subnet, &other.subnet) {
-            return Err(Error::Overlap {
-                subnet: subnet.to_string(),
-                other: other.subnet.to_string(),
-            });
-        }
+    if let Some(other) = others.iter().find(|it| overlap(&subnet, it)) {
+        return Err(Error::Overlap {
+            subnet: subnet.to_string(),
+            other: other.to_string(),
+        });
     }
     if !config.ip_range.is_empty() {
         let range = config.ip_range.parse::<IpNet>().ok();

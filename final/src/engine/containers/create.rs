@@ -302,7 +302,8 @@ pub(super) fn bad_name(name: &str) -> Error {
     ))
 }
 
-fn blank(id: &str, name: &str, dir: &Path, wish: Request) -> Record {
+/// The record of a container that has nothing yet.
+pub(super) fn blank(id: &str, name: &str, dir: &Path, wish: Request) -> Record {
     let Request { mut config, host, endpoints, .. } = wish;
     if config.hostname.is_empty() {
         let shared = host.network_mode == "host" || host.uts_mode == "host";

@@ -61,10 +61,8 @@ struct State {
     running: bool,
     pid: i32,
     exit_code: Option<i32>,
+    ended: Option<Instant>,
 }
-
-/// How many that have ended are remembered, or that were never started.
-const REMEMBERED: usize = 256;
 
 impl Exec {
     /// One that has not been started.
@@ -121,11 +119,16 @@ impl Exec {
         lock(&self.state).exit_code
     }
 
-    fn is_started(&self) -> bool {
+    pub(super) fn is_started(&self) -> bool {
         lock(&self.state).started
     }
 
-    fn is_over(&self) -> bool {
+    /// When it ended, or else was created.
+    pub(super) fn last_seen(&self) -> Instant {
+        lock(&self.state).ended.unwrap_or(self.created)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
         let state = lock(&self.state);
         state.started && !state.running
     }
@@ -147,10 +150,16 @@ impl Exec {
         (state.started, state.running, state.pid) = (true, true, pid);
     }
 
+    /// It will never start; true if it has not.
+    pub(super) fn give_up(&self) -> bool {
+        !std::mem::replace(&mut lock(&self.state).started, true)
+    }
+
     pub(super) fn ended(&self, code: i32) {
         let mut state = lock(&self.state);
         (state.started, state.running) = (true, false);
         state.exit_code = Some(code);
+        state.ended.get_or_insert_with(Instant::now);
     }
 }
 
@@ -325,47 +334,6 @@ impl Engine {
     fn exec_event(&self, container: &Container, exec: &Exec, verb: &str) {
         let action = format!("{verb}: {}", exec.config.cmd.join(" "));
         self.tell(container, &action, attributes([("execID", &exec.id)]));
-    }
-}
-
-impl Container {
-    pub(super) fn remember(&self, exec: &Arc<Exec>) {
-        let mut execs = lock(&self.execs);
-        if execs.len() >= REMEMBERED {
-            let over = execs.extract_if(.., |_, old| old.is_over());
-            over.for_each(|(_, old)| old.forget());
-        }
-        let waiting = execs.values().filter(|it| !it.is_started());
-        if waiting.clone().count() >= REMEMBERED
-            && let Some(oldest) = waiting.min_by_key(|it| it.created).cloned()
-        {
-            execs.remove(&oldest.id);
-            oldest.forget();
-        }
-        execs.insert(exec.id.clone(), exec.clone());
-    }
-
-    /// The IDs of those that have not ended; `None` if there are none, as
-    /// `inspect` shows it.
-    pub(super) fn exec_ids(&self) -> Option<Vec<String>> {
-        let execs = lock(&self.execs);
-        let ids: Vec<_> = execs
-            .values()
-            .filter(|exec| !exec.is_over())
-            .map(|exec| exec.id.clone())
-            .collect();
-        Some(ids).filter(|ids| !ids.is_empty())
-    }
-
-    /// The container has ended, and with it all that ran in it.
-    pub(super) fn end_execs(&self) {
-        for exec in lock(&self.execs).values() {
-            let mut state = lock(&exec.state);
-            if !state.started {
-                state.started = true;
-                exec.forget();
-            }
-        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! `execs/ID/` is its shim's and is there while the process is.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cli_api::state::{read_json, write_json};
@@ -70,10 +70,15 @@ impl Engine {
     pub(super) fn recover_execs(self: &Arc<Self>, container: &Arc<Container>) {
         let dir = container.dir.join("execs");
         let files = std::fs::read_dir(&dir).into_iter().flatten().flatten();
-        for file in files.map(|it| it.path()) {
-            if file.extension().is_some_and(|it| it == "json") {
-                self.recover_exec(container, &file);
-            }
+        let files = files.map(|it| it.path());
+        let mut files: Vec<_> = files
+            .filter(|it| it.extension().is_some_and(|it| it == "json"))
+            .collect();
+        // In the order in which they are to be forgotten.
+        let changed = |it: &PathBuf| it.metadata()?.modified();
+        files.sort_by_cached_key(|it| changed(it).ok());
+        for file in files {
+            self.recover_exec(container, &file);
         }
     }
 

@@ -9,7 +9,7 @@ use namespaces::CapSet;
 
 use super::config::Config;
 use super::host_config::{HostConfig, RestartPolicy, first_unknown};
-use super::{limits, security, signal};
+use super::{limits, names, security, signal};
 use crate::engine::config::Ulimit;
 use crate::engine::error::{Error, Result};
 
@@ -20,6 +20,7 @@ use crate::engine::error::{Error, Result};
 pub(super) fn check(config: &Config, host: &HostConfig) -> Result<()> {
     known(config, host)?;
     check_config(config)?;
+    names::check(host)?;
     modes(host)?;
     elsewhere(host)?;
     restart_policy(&host.restart_policy, host.auto_remove)?;

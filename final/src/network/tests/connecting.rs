@@ -303,6 +303,19 @@ fn the_default_bridge_moves_away_from_what_the_host_came_to_know() {
 }
 
 #[test]
+fn subnets_of_one_network_do_not_overlap_either() {
+    in_new_network("IPAM", |host| {
+        let wanted: NetworkCreate = serde_json::from_str(
+            r#"{"Name": "n", "IPAM": {"Config": [
+                {"Subnet": "10.9.0.0/24"}, {"Subnet": "10.9.0.0/25"}]}}"#,
+        )
+        .unwrap();
+        let error = host.networks().create(wanted).unwrap_err().to_string();
+        assert!(error.contains("(10.9.0.0/25 and 10.9.0.0/24)"), "{error}");
+    });
+}
+
+#[test]
 fn subnets_of_the_host_are_avoided() {
     in_new_network("pools", |host| {
         let mut route = Route::open().unwrap();
