@@ -28,6 +28,16 @@ pub(crate) struct Global {
     /// $DOCKER_CONTEXT, else the one in use]
     #[arg(short, long, value_name = "NAME", conflicts_with = "host")]
     pub(crate) context: Option<String>,
+    /// Accepted for Docker's sake
+    #[arg(short = 'D', long, hide = true)]
+    pub(crate) debug: bool,
+    /// Accepted for Docker's sake: debug, info, warn, error or fatal
+    #[arg(short, long, hide = true, default_value = "info")]
+    pub(crate) log_level: String,
+    /// Print the version
+    #[arg(short = 'v', short_alias = 'V', long,
+        action = clap::ArgAction::Version)]
+    pub(crate) version: Option<bool>,
     /// Speak TLS; implied by --tlsverify
     #[arg(long)]
     pub(crate) tls: bool,
@@ -123,6 +133,20 @@ fn unreachable_daemon(why: Error) -> anyhow::Error {
 }
 
 impl Global {
+    /// What no command does anything with must make sense all the same.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let levels = [
+            "trace", "debug", "info", "warn", "warning", "error", "fatal",
+            "panic", "",
+        ];
+        let level = &self.log_level;
+        anyhow::ensure!(
+            levels.contains(&level.to_lowercase().as_str()),
+            "Unable to parse logging level: {level}"
+        );
+        Ok(())
+    }
+
     /// A place other than the usual one. Whoever names the usual one, for
     /// the docker command beside ours, wants its daemon started as well.
     fn endpoint(&self) -> anyhow::Result<Option<Endpoint>> {

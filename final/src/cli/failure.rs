@@ -1,5 +1,7 @@
 //! Exit codes and messages.
 
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use cli_api::Error;
@@ -45,6 +47,20 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         eprintln!("{text}");
     }
     ExitCode::from(code)
+}
+
+/// Go's words for a file that cannot be opened, which scripts look for.
+pub(crate) fn cannot_open(path: &Path, cause: &io::Error) -> anyhow::Error {
+    anyhow::anyhow!("open {}: {}", path.display(), errno(cause))
+}
+
+/// `no such file or directory`: what is wrong, without its number.
+pub(crate) fn errno(cause: &io::Error) -> String {
+    let text = cause.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    let first = letters.next().map(|it| it.to_ascii_lowercase());
+    first.into_iter().chain(letters).collect()
 }
 
 /// Does something for each name. Says at once what fails, goes on, and

@@ -25,8 +25,9 @@ pub(crate) type Row = Map<String, Value>;
 /// that no table shows by default have headers, too.
 pub(crate) type Headers = &'static [(&'static str, &'static str)];
 
-/// Makes a row out of pairs.
-pub(crate) fn row<const N: usize>(fields: [(&str, String); N]) -> Row {
+/// Makes a row out of pairs, in the order in which Go prints them as JSON.
+pub(crate) fn row<const N: usize>(mut fields: [(&str, String); N]) -> Row {
+    fields.sort_unstable_by_key(|(key, _)| *key);
     fields.into_iter().map(|(key, it)| (key.to_owned(), it.into())).collect()
 }
 
@@ -56,7 +57,7 @@ pub(crate) fn show(
             .collect());
     }
     if format == "json" {
-        let line = |row: &Row| format!("{}\n", Value::from(row.clone()));
+        let line = |row: &Row| escaped(&Value::from(row.clone())) + "\n";
         return Ok(rows.iter().map(line).collect());
     }
     if format == "table" {
@@ -99,6 +100,13 @@ fn aligned(
         table.row(line.split('\t'));
     }
     Ok(table.to_string())
+}
+
+/// As Go writes JSON that may end up in a page of HTML.
+pub(crate) fn escaped(json: &Value) -> String {
+    let text = json.to_string();
+    let text = text.replace('<', "\\u003c").replace('>', "\\u003e");
+    text.replace('&', "\\u0026")
 }
 
 fn header(headers: Headers, column: &str) -> String {

@@ -38,6 +38,11 @@ pub(crate) async fn login(
     args: LoginArgs,
 ) -> anyhow::Result<u8> {
     let server = args.server.clone().unwrap_or_else(|| HUB.to_owned());
+    anyhow::ensure!(
+        args.password.is_none() || !args.password_stdin,
+        "conflicting options: cannot specify both --password and \
+         --password-stdin"
+    );
     if args.password.is_some() {
         eprintln!(
             "WARNING! Using --password via the CLI is insecure. Use \
@@ -73,7 +78,9 @@ impl LoginArgs {
         let username = match &self.username {
             Some(name) => name.clone(),
             None if self.password_stdin => {
-                anyhow::bail!("must provide --username with --password-stdin")
+                anyhow::bail!(
+                    "the --password-stdin option requires --username to be set"
+                )
             }
             None => prompt("Username: ", true)?,
         };
@@ -101,7 +108,7 @@ fn prompt(text: &str, show: bool) -> anyhow::Result<String> {
     let input = std::io::stdin();
     anyhow::ensure!(
         input.is_terminal(),
-        "cannot perform an interactive login from a non TTY device"
+        "Error: Cannot perform an interactive login from a non TTY device"
     );
     eprint!("{text}");
     std::io::stderr().flush()?;

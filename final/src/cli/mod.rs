@@ -30,6 +30,7 @@ mod inspect;
 mod list;
 mod login;
 mod network;
+mod pflag;
 mod progress;
 mod prune;
 mod query;
@@ -57,6 +58,7 @@ use context::{Context, Global};
     version,
     args_override_self = true,
     disable_help_subcommand = true,
+    disable_version_flag = true,
     arg_required_else_help = true
 )]
 struct Cli {
@@ -111,6 +113,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         flags: Vec<String>,
     },
+    /// Show what a command takes
+    #[command(hide = true)]
+    Help {
+        /// The command
+        words: Vec<String>,
+    },
     Completion(docs::CompletionArgs),
     #[command(hide = true)]
     Man(docs::ManArgs),
@@ -127,14 +135,15 @@ enum Builder {
 /// Runs the command that the program was called with.
 pub fn main() -> ExitCode {
     end_with_our_reader();
-    let cli = match Cli::try_parse() {
+    let cli = match pflag::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(wrong) => {
-            let words = std::env::args().skip(1);
-            return usage::report(&wrong, Cli::command(), words);
+            let words = std::env::args_os().skip(1);
+            let words = words.map(|it| it.to_string_lossy().into_owned());
+            return usage::report(&wrong, &words.collect::<Vec<_>>());
         }
     };
-    match run(cli) {
+    match cli.global.check().and_then(|()| run(cli)) {
         Ok(code) => ExitCode::from(code),
         Err(why) => failure::report(&why),
     }
@@ -163,6 +172,7 @@ async fn run(cli: Cli) -> anyhow::Result<u8> {
             docs::man(&args, Cli::command())?;
             Ok(0)
         }
+        Command::Help { words } => usage::help(Cli::command(), &words),
         Command::Logout(args) => login::logout(&cli.global, args),
         Command::Daemon { .. } => {
             anyhow::bail!("daemon must be the first word: skiff daemon …")
@@ -184,7 +194,7 @@ async fn ask(context: &Context, command: Command) -> anyhow::Result<u8> {
         Command::Images(args) => image::images(context, args).await,
         Command::Rmi(args) => image::rmi(context, args).await,
         Command::Search(args) => search::search(context, args).await,
-        Command::Inspect(args) => inspect::inspect(context, args, None).await,
+        Command::Inspect(args) => inspect::inspect(context, args).await,
         Command::Events(args) => system::events(context, args).await,
         Command::Info(args) => system::info(context, args).await,
         Command::Version(args) => system::version(context, args).await,
@@ -202,6 +212,7 @@ async fn ask(context: &Context, command: Command) -> anyhow::Result<u8> {
             prune::cache(context, args).await
         }
         Command::Completion(_)
+        | Command::Help { .. }
         | Command::Man(_)
         | Command::Logout(_)
         | Command::Daemon { .. } => {

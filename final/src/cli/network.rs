@@ -1,13 +1,16 @@
 //! `network …`.
 
+use std::net::IpAddr;
+
 use clap::{Args, Subcommand};
+use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
 use super::container::labels;
 use super::container::ps::labels as shown_labels;
 use super::context::Context;
 use super::failure::each;
-use super::inspect::{self, InspectArgs};
+use super::inspect;
 use super::list::{self, Headers, ListFlags, row};
 use super::prune::{self, PruneArgs};
 use super::query::{Filter, Query, segment};
@@ -21,7 +24,7 @@ pub(crate) enum Group {
     #[command(visible_alias = "list")]
     Ls(LsArgs),
     /// Show all that is known about networks
-    Inspect(InspectArgs),
+    Inspect(inspect::NetworkArgs),
     /// Remove networks
     #[command(visible_alias = "remove")]
     Rm(RmArgs),
@@ -58,9 +61,26 @@ pub(crate) struct CreateArgs {
     /// Accepted for Docker's sake
     #[arg(long)]
     attachable: bool,
+    /// IPv4
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set,
+        num_args = 0..=1, default_missing_value = "true",
+        require_equals = true, value_name = "BOOL")]
+    ipv4: bool,
     /// IPv6, too
     #[arg(long)]
     ipv6: bool,
+    /// The network of a swarm's load balancer
+    #[arg(long, hide = true)]
+    ingress: bool,
+    /// local, or swarm
+    #[arg(long, hide = true, default_value = "")]
+    scope: String,
+    /// Settings for other networks, and no network
+    #[arg(long)]
+    config_only: bool,
+    /// The network whose settings these are
+    #[arg(long, value_name = "NETWORK")]
+    config_from: Option<String>,
     /// A label; may repeat
     #[arg(long, value_name = "KEY=VALUE")]
     label: Vec<String>,
@@ -141,6 +161,7 @@ const HEADERS: Headers = &[
     ("Name", "NAME"),
     ("Driver", "DRIVER"),
     ("Scope", "SCOPE"),
+    ("IPv4", "IPV4"),
     ("IPv6", "IPV6"),
     ("Internal", "INTERNAL"),
     ("Labels", "LABELS"),
@@ -152,9 +173,7 @@ impl Group {
         match self {
             Group::Create(args) => create(context, args).await,
             Group::Ls(args) => ls(context, args).await,
-            Group::Inspect(args) => {
-                inspect::inspect(context, args, Some("network")).await
-            }
+            Group::Inspect(args) => inspect::network(context, args).await,
             Group::Rm(args) => rm(context, args).await,
             Group::Connect(args) => connect(context, args).await,
             Group::Disconnect(args) => disconnect(context, args).await,
@@ -173,12 +192,15 @@ impl CreateArgs {
                 || (self.gateway.is_empty() && self.ip_range.is_empty()),
             "every ip-range or gateway must have a corresponding subnet"
         );
+        self.check_pools()?;
         let mut body = json!({
             "Name": self.name,
             "Driver": self.driver,
             "Internal": self.internal,
             "Attachable": self.attachable,
-            "Ingress": false,
+            "Ingress": self.ingress,
+            "ConfigOnly": self.config_only,
+            "Scope": self.scope,
             "Options": labels(&self.opt),
             "Labels": labels(&self.label),
             "IPAM": {
@@ -190,7 +212,50 @@ impl CreateArgs {
         if self.ipv6 {
             body["EnableIPv6"] = true.into();
         }
+        if !self.ipv4 {
+            body["EnableIPv4"] = false.into();
+        }
+        if let Some(other) = &self.config_from {
+            body["ConfigFrom"] = json!({ "Network": other });
+        }
         Ok(body)
+    }
+
+    /// Which subnet an address belongs to is seen from the address.
+    fn check_pools(&self) -> anyhow::Result<()> {
+        let subnets: Vec<IpNet> =
+            self.subnet.iter().filter_map(|it| it.parse().ok()).collect();
+        if subnets.len() < self.subnet.len() {
+            // The engine says what is wrong with them.
+            return Ok(());
+        }
+        for (nth, one) in subnets.iter().enumerate() {
+            let overlaps = |other: &IpNet| {
+                one.contains(&other.network()) || other.contains(&one.network())
+            };
+            anyhow::ensure!(
+                !subnets[nth + 1..].iter().any(overlaps),
+                "multiple overlapping subnet configuration is not supported"
+            );
+        }
+        let inside = |address: &str| {
+            let address = address.split('/').next().unwrap_or_default();
+            let address: Option<IpAddr> = address.parse().ok();
+            address
+                .is_some_and(|it| subnets.iter().any(|net| net.contains(&it)))
+        };
+        let taken = labels(&self.aux_address);
+        let taken = taken.values().filter_map(Value::as_str);
+        let all = (self.ip_range.iter().map(|it| ("range", it.as_str())))
+            .chain(self.gateway.iter().map(|it| ("gateway", it.as_str())))
+            .chain(taken.map(|it| ("aux-address", it)));
+        for (what, address) in all {
+            anyhow::ensure!(
+                inside(address),
+                "no matching subnet for {what} {address}"
+            );
+        }
+        Ok(())
     }
 
     /// A pool per `--subnet`; the nth gateway belongs to the nth subnet.
@@ -240,6 +305,7 @@ async fn ls(context: &Context, args: LsArgs) -> anyhow::Result<u8> {
             ("Name", text("Name")),
             ("Driver", text("Driver")),
             ("Scope", text("Scope")),
+            ("IPv4", yes("EnableIPv4")),
             ("IPv6", yes("EnableIPv6")),
             ("Internal", yes("Internal")),
             ("Labels", shown_labels(&it["Labels"])),
@@ -289,6 +355,10 @@ async fn connect(context: &Context, args: ConnectArgs) -> anyhow::Result<u8> {
     if let Some(address) = &args.ip6 {
         ipam.insert("IPv6Address".into(), address.clone().into());
     }
+    anyhow::ensure!(
+        args.driver_opt.iter().all(|it| it.contains('=')),
+        "invalid key/value pair format in driver options"
+    );
     let body = json!({
         "Container": args.container,
         "EndpointConfig": {

@@ -228,30 +228,60 @@ pub(crate) struct SystemPruneArgs {
     args: PruneArgs,
 }
 
+impl SystemPruneArgs {
+    /// What will go, in the docker command's words, which are not those of
+    /// the single `prune`s.
+    fn warning(&self) -> String {
+        let mut text = "This will remove:
+  - all stopped containers
+  - all networks not used by at least one container
+"
+        .to_owned();
+        if self.volumes {
+            text += "  - all anonymous volumes not used by at least one container\n";
+        }
+        text += match self.all {
+            true => {
+                "  - all images without at least one container associated to \
+                 them\n  - all build cache\n"
+            }
+            false => "  - all dangling images\n  - unused build cache\n",
+        };
+        let filters = self.args.filter.iter();
+        let filters: String = filters
+            .filter(|Filter(key, _)| !key.is_empty())
+            .map(|Filter(key, value)| format!("  - {key}={value}\n"))
+            .collect();
+        if !filters.is_empty() {
+            text += &format!(
+                "\n  Items to be pruned will be filtered with:\n{filters}"
+            );
+        }
+        text
+    }
+}
+
 /// `system prune`.
 pub(crate) async fn system(
     context: &Context,
     args: SystemPruneArgs,
 ) -> anyhow::Result<u8> {
+    let filters = &args.args.filter;
+    anyhow::ensure!(
+        !args.volumes || filters.iter().all(|it| it.0 != "until"),
+        "ERROR: The \"until\" filter is not supported with \"--volumes\""
+    );
     let mut kinds = vec![(&CONTAINERS, false), (&NETWORKS, false)];
     if args.volumes {
         kinds.push((&VOLUMES, false));
     }
     kinds.extend([(&IMAGES, args.all), (&CACHE, args.all)]);
-    let warnings: Vec<_> = kinds
-        .iter()
-        .map(|(kind, all)| if *all { kind.warning_all } else { kind.warning })
-        .map(|it| it.replace("This will remove ", "  - "))
-        .map(|it| it.trim_end_matches('.').to_owned())
-        .collect();
-    let warning = format!("This will remove:\n{}\n", warnings.join("\n"));
-    if !args.args.force && !confirm(&warning)? {
+    if !args.args.force && !confirm(&args.warning())? {
         return Ok(0);
     }
     let mut freed = 0.0;
     for (kind, all) in kinds {
         let query = Query::new(kind.path);
-        let filters = &args.args.filter;
         freed += request(context, kind, query, filters, all).await?;
     }
     println!("Total reclaimed space: {}", human::size(freed, 4));

@@ -54,7 +54,9 @@ impl Query {
 
     /// Adds `--filter`s.
     pub(crate) fn filters(self, filters: &[Filter]) -> Query {
-        if filters.is_empty() {
+        let mut filters =
+            filters.iter().filter(|it| !it.0.is_empty()).peekable();
+        if filters.peek().is_none() {
             return self;
         }
         let mut all = Map::new();
@@ -110,10 +112,13 @@ impl std::str::FromStr for Filter {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Filter, String> {
-        let (key, value) = text.split_once('=').ok_or(
-            "invalid argument: bad format of filter (expected \
-                    name=value)",
-        )?;
+        // Scripts have variables there, and docker does not mind.
+        if text.is_empty() {
+            return Ok(Filter(String::new(), String::new()));
+        }
+        let (key, value) = text
+            .split_once('=')
+            .ok_or("bad format of filter (expected name=value)")?;
         Ok(Filter(key.trim().to_lowercase(), value.trim().to_owned()))
     }
 }
@@ -142,5 +147,7 @@ mod tests {
             "/x?filters=%7B%22status%22%3A%7B%22running%22%3Atrue%7D%7D"
         );
         assert!("status".parse::<Filter>().is_err());
+        let none: Filter = "".parse().unwrap();
+        assert_eq!(Query::new("/x").filters(&[none]).build(), "/x");
     }
 }

@@ -16,6 +16,8 @@ use super::terminal::{self, DetachKeys, Raw};
 pub(crate) struct Wiring {
     /// Pass our input on.
     pub(crate) stdin: bool,
+    /// Wait for the end of its output, and not only of our input.
+    pub(crate) shown: bool,
     /// The process has a terminal: bytes are not framed.
     pub(crate) tty: bool,
     /// The keys that detach.
@@ -29,6 +31,8 @@ pub(crate) struct Wiring {
 pub(crate) enum End {
     /// The process closed its output.
     Output,
+    /// Our input has ended, and there is no output to wait for.
+    Input,
     /// The user pressed the detach keys.
     Detached,
 }
@@ -61,6 +65,7 @@ pub(crate) async fn connect(
         };
         match end {
             Ok((_, End::Detached)) => End::Detached,
+            Ok((_, _)) if stdin && !wiring.shown => End::Input,
             // Input is over, output may go on: wait for the other branch.
             Ok((_open, _)) => std::future::pending().await,
             Err(_) => std::future::pending().await,

@@ -75,9 +75,11 @@ pub(crate) fn nano_cpus(text: &str) -> Result<i64, String> {
 /// subtracted from now. Sent as Unix time, as the docker command does.
 ///
 /// # Errors
-/// Names the text.
+/// Docker's words.
 pub(crate) fn moment(text: &str) -> Result<String, String> {
-    if let Ok(ago) = nanoseconds(text) {
+    if text != "0"
+        && let Ok(ago) = nanoseconds(text)
+    {
         let now = jiff::Timestamp::now().as_nanosecond();
         let then = now - i128::from(ago);
         return Ok(unix(then));
@@ -95,10 +97,9 @@ pub(crate) fn moment(text: &str) -> Result<String, String> {
         .and_then(|it| jiff::tz::TimeZone::system().to_timestamp(it).ok());
     match local {
         Some(time) => Ok(unix(time.as_nanosecond())),
-        None => Err(format!(
-            "invalid value for time {text:?}: give 10m, 2026-01-31T12:00:00 \
-             or seconds since 1970"
-        )),
+        None => {
+            Err(format!("failed to parse value as time or duration: {text:?}"))
+        }
     }
 }
 

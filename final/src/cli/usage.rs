@@ -2,27 +2,31 @@
 //! 125 for a flag, 1 for anything else.
 
 use std::error::Error;
+use std::num::ParseIntError;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, Command};
+use clap::{Arg, Command, Parser};
+
+use super::failure::Failure;
+use super::{Cli, pflag};
 
 /// Prints help that was asked for, or says what is wrong with the words.
-pub(crate) fn report(
-    wrong: &clap::Error,
-    root: Command,
-    words: impl Iterator<Item = String>,
-) -> ExitCode {
+pub(super) fn report(wrong: &clap::Error, words: &[String]) -> ExitCode {
     match wrong.kind() {
         ErrorKind::DisplayHelp
         | ErrorKind::DisplayVersion
         | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             // Printing can only fail if nobody reads it.
-            let _ = wrong.print();
+            let _ = match Cli::try_parse() {
+                Err(help) if help.kind() == wrong.kind() => help.print(),
+                _ => wrong.print(),
+            };
             ExitCode::SUCCESS
         }
         _ => {
-            let (text, code) = explain(wrong, &mut spoken(root, words));
+            let mut command = spoken(pflag::command(), words);
+            let (text, code) = explain(wrong, &mut command, words);
             eprintln!("{text}");
             ExitCode::from(code)
         }
@@ -30,31 +34,78 @@ pub(crate) fn report(
 }
 
 /// The command that the words lead to.
-fn spoken(mut root: Command, words: impl Iterator<Item = String>) -> Command {
+fn spoken(mut root: Command, words: &[String]) -> Command {
     root.build();
     let mut at = root;
     for word in words {
-        if let Some(below) = at.find_subcommand(&word) {
+        if let Some(below) = at.find_subcommand(word) {
             at = below.clone();
         }
     }
     at
 }
 
-fn explain(wrong: &clap::Error, command: &mut Command) -> (String, u8) {
+/// `help VERB`.
+pub(super) fn help(mut root: Command, words: &[String]) -> anyhow::Result<u8> {
+    root.build();
+    let mut at = root;
+    for word in words {
+        let Some(below) = at.find_subcommand(word) else {
+            let text = format!("unknown help topic: {}", words.join(" "));
+            return Err(Failure::new(1, text).into());
+        };
+        at = below.clone();
+    }
+    print!("{}", at.render_help());
+    Ok(0)
+}
+
+fn explain(
+    wrong: &clap::Error,
+    command: &mut Command,
+    words: &[String],
+) -> (String, u8) {
     let name = command.get_bin_name().unwrap_or("skiff").to_owned();
-    let said = sentence(wrong, command);
-    let usage = command.render_usage().to_string();
-    let usage = usage.trim_start_matches("Usage:").trim();
-    let (first, code) = match said {
+    let (first, code) = match sentence(wrong, command, words) {
         Wrong::Flag(text) => (text, 125),
         Wrong::Words(text) => (format!("skiff: {text}"), 1),
     };
-    let text = format!(
-        "{first}\n\nUsage:  {usage}\n\nRun '{name} --help' for more \
-         information"
-    );
+    let usage = command.render_usage().to_string();
+    let usage = match wrong.kind() {
+        // What it would take is in the help, with all the verbs.
+        ErrorKind::InvalidSubcommand if name == "skiff" => String::new(),
+        ErrorKind::InvalidSubcommand => format!("Usage:  {name}\n\n"),
+        _ => {
+            let usage = usage.trim_start_matches("Usage:").trim();
+            format!("Usage:  {}\n\n", as_docker(usage))
+        }
+    };
+    let text =
+        format!("{first}\n\n{usage}Run '{name} --help' for more information");
     (text, code)
+}
+
+/// clap's way to write what a command takes, in docker's way.
+fn as_docker(usage: &str) -> String {
+    let words = usage.split(' ').map(|word| {
+        let (one, many) = match word.strip_suffix("...") {
+            Some(one) => (one, true),
+            None => (word, false),
+        };
+        let required =
+            one.strip_prefix('<').and_then(|it| it.strip_suffix('>'));
+        let optional =
+            one.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+        match (required, optional, many) {
+            (Some("COMMAND"), _, true) => "COMMAND [ARG...]".to_owned(),
+            (_, Some("COMMAND"), true) => "[COMMAND] [ARG...]".to_owned(),
+            (Some(name), _, true) => format!("{name} [{name}...]"),
+            (_, Some(name), true) => format!("[{name}...]"),
+            (Some(name), _, false) => name.to_owned(),
+            _ => word.to_owned(),
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Which half of a command line is wrong.
@@ -63,7 +114,7 @@ enum Wrong {
     Words(String),
 }
 
-fn sentence(wrong: &clap::Error, command: &Command) -> Wrong {
+fn sentence(wrong: &clap::Error, command: &Command, words: &[String]) -> Wrong {
     let arg = text(wrong, ContextKind::InvalidArg);
     let value = text(wrong, ContextKind::InvalidValue);
     match wrong.kind() {
@@ -78,27 +129,51 @@ fn sentence(wrong: &clap::Error, command: &Command) -> Wrong {
         }
         ErrorKind::UnknownArgument if arg.starts_with('-') => {
             let letter = arg.trim_start_matches('-');
-            Wrong::Flag(format!("unknown shorthand flag: '{letter}' in {arg}"))
+            let rest = shorthands(words)
+                .find_map(|it| it.find(letter).map(|at| &it[at..]))
+                .unwrap_or(letter);
+            Wrong::Flag(format!(
+                "unknown shorthand flag: '{letter}' in -{rest}"
+            ))
         }
         ErrorKind::UnknownArgument | ErrorKind::TooManyValues => {
-            Wrong::Words(arguments(command, Count::TooMany))
+            Wrong::Words(arguments(command))
         }
         ErrorKind::MissingRequiredArgument if !arg.starts_with('-') => {
-            Wrong::Words(arguments(command, Count::TooFew))
+            Wrong::Words(arguments(command))
         }
         ErrorKind::InvalidValue if value.is_empty() => {
             let flag = arg.split(' ').next().unwrap_or_default();
+            let flag = match shorthands(words).last() {
+                Some(letters)
+                    if words.last().is_some_and(|it| is_shorthand(it)) =>
+                {
+                    let letter = letters.chars().next_back();
+                    let letter = letter.unwrap_or_default();
+                    format!("'{letter}' in -{letter}")
+                }
+                _ => flag.to_owned(),
+            };
             Wrong::Flag(format!("flag needs an argument: {flag}"))
         }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
             let flag = both_names(command, &arg);
-            let reason = reason(wrong);
+            let reason = reason(wrong, &value);
             Wrong::Flag(format!(
                 "invalid argument {value:?} for {flag:?} flag: {reason}"
             ))
         }
         _ => Wrong::Flag(first_line(wrong)),
     }
+}
+
+fn is_shorthand(word: &str) -> bool {
+    word.starts_with('-') && !word.starts_with("--")
+}
+
+/// The letters of `-a`, `-it`.
+fn shorthands(words: &[String]) -> impl Iterator<Item = &str> {
+    words.iter().filter(|it| is_shorthand(it)).map(|it| &it[1..])
 }
 
 /// A part of what clap knows about the mistake.
@@ -117,10 +192,15 @@ fn first_line(wrong: &clap::Error) -> String {
     line.trim_start_matches("error: ").to_owned()
 }
 
-fn reason(wrong: &clap::Error) -> String {
+fn reason(wrong: &clap::Error, value: &str) -> String {
     let choice = text(wrong, ContextKind::ValidValue);
+    let syntax = |parser: &str| {
+        format!("strconv.{parser}: parsing {value:?}: invalid syntax")
+    };
     match wrong.source() {
+        Some(source) if source.is::<ParseIntError>() => syntax("ParseInt"),
         Some(source) => source.to_string(),
+        None if choice == "true, false" => syntax("ParseBool"),
         None if choice.is_empty() => first_line(wrong),
         None => format!("must be one of {choice}"),
     }
@@ -128,7 +208,7 @@ fn reason(wrong: &clap::Error) -> String {
 
 /// `--memory <BYTES>` as `-m, --memory`.
 fn both_names(command: &Command, arg: &str) -> String {
-    let name = arg.split(' ').next().unwrap_or_default();
+    let name = arg.split([' ', '[']).next().unwrap_or_default();
     let long = name.trim_start_matches("--");
     let found = command.get_arguments().find(|it| it.get_long() == Some(long));
     match found.and_then(Arg::get_short) {
@@ -137,15 +217,8 @@ fn both_names(command: &Command, arg: &str) -> String {
     }
 }
 
-/// In which direction the number of arguments is wrong.
-#[derive(PartialEq)]
-enum Count {
-    TooFew,
-    TooMany,
-}
-
 /// How many arguments a command wants.
-fn arguments(command: &Command, count: Count) -> String {
+fn arguments(command: &Command) -> String {
     let name = command.get_bin_name().unwrap_or("skiff");
     let all: Vec<&Arg> = command.get_positionals().collect();
     let least = all.iter().filter(|it| it.is_required_set()).count();
@@ -160,27 +233,27 @@ fn arguments(command: &Command, count: Count) -> String {
         "accepts no arguments".to_owned()
     } else if !open && least == all.len() {
         format!("requires {}", plural(least))
-    } else if count == Count::TooFew {
+    } else if open {
         format!("requires at least {}", plural(least))
-    } else {
+    } else if least == 0 {
         format!("requires at most {}", plural(all.len()))
+    } else {
+        let most = plural(all.len());
+        format!("requires at least {least} and at most {most}")
     };
     format!("'{name}' {wanted}")
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory, Parser};
-
-    use super::super::Cli;
     use super::*;
 
     /// What is said about a command line, and the exit code.
     fn said(line: &str) -> String {
-        let words = || line.split(' ').map(str::to_owned);
-        let wrong = Cli::try_parse_from(words()).unwrap_err();
-        let mut command = spoken(Cli::command(), words().skip(1));
-        let (text, code) = explain(&wrong, &mut command);
+        let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
+        let wrong = pflag::parse(&words).unwrap_err();
+        let mut command = spoken(pflag::command(), &words[1..]);
+        let (text, code) = explain(&wrong, &mut command, &words[1..]);
         format!("{text}\n? {code}")
     }
 
@@ -192,6 +265,11 @@ mod tests {
             "skiff run -Z busybox",
             "skiff run --memory abc busybox",
             "skiff run --publish",
+            "skiff run -p",
+            "skiff ps -aZq",
+            "skiff ps -n x",
+            "skiff attach --sig-proxy=x y",
+            "skiff commit",
             "skiff ps extra",
             "skiff rm",
             "skiff tag busybox",

@@ -1,14 +1,15 @@
 //! `volume …`.
 
 use clap::{Args, Subcommand};
+use cli_api::human;
 use serde_json::{Value, json};
 
 use super::container::labels;
 use super::container::ps::labels as shown_labels;
 use super::context::Context;
 use super::failure::each;
-use super::inspect::{self, InspectArgs};
-use super::list::{self, Headers, ListFlags, row};
+use super::inspect;
+use super::list::{self, Headers, ListFlags, Row, row};
 use super::prune::{self, PruneAllArgs};
 use super::query::{Filter, Query, segment};
 
@@ -21,7 +22,7 @@ pub(crate) enum Group {
     #[command(visible_alias = "list")]
     Ls(LsArgs),
     /// Show all that is known about volumes
-    Inspect(InspectArgs),
+    Inspect(inspect::What),
     /// Remove volumes, and what is in them
     #[command(visible_alias = "remove")]
     Rm(RmArgs),
@@ -44,7 +45,7 @@ pub(crate) struct CreateArgs {
     /// The name; a random one if none is given
     name: Option<String>,
     /// The old way to give the name
-    #[arg(long = "name", hide = true, conflicts_with = "name")]
+    #[arg(long = "name", hide = true)]
     old_name: Option<String>,
 }
 
@@ -67,7 +68,7 @@ pub(crate) struct RmArgs {
     volumes: Vec<String>,
 }
 
-const HEADERS: Headers = &[
+pub(crate) const HEADERS: Headers = &[
     ("Driver", "DRIVER"),
     ("Name", "VOLUME NAME"),
     ("Mountpoint", "MOUNTPOINT"),
@@ -75,6 +76,9 @@ const HEADERS: Headers = &[
     ("Labels", "LABELS"),
     ("Size", "SIZE"),
     ("Links", "LINKS"),
+    ("Availability", "AVAILABILITY"),
+    ("Group", "GROUP"),
+    ("Status", "STATUS"),
 ];
 
 impl Group {
@@ -82,9 +86,7 @@ impl Group {
         match self {
             Group::Create(args) => create(context, args).await,
             Group::Ls(args) => ls(context, args).await,
-            Group::Inspect(args) => {
-                inspect::inspect(context, args, Some("volume")).await
-            }
+            Group::Inspect(what) => inspect::volume(context, what).await,
             Group::Rm(args) => rm(context, args).await,
             Group::Prune(args) => {
                 prune::all(context, args, &prune::VOLUMES).await
@@ -94,6 +96,11 @@ impl Group {
 }
 
 async fn create(context: &Context, args: CreateArgs) -> anyhow::Result<u8> {
+    anyhow::ensure!(
+        args.name.is_none() || args.old_name.is_none(),
+        "conflicting options: cannot specify a volume-name through both \
+         --name and as a positional arg"
+    );
     let body = json!({
         "Name": args.name.or(args.old_name).unwrap_or_default(),
         "Driver": args.driver,
@@ -110,16 +117,7 @@ async fn ls(context: &Context, args: LsArgs) -> anyhow::Result<u8> {
     let found: Value = context.client.get(&query).await?;
     let mut rows = Vec::new();
     for it in found["Volumes"].as_array().into_iter().flatten() {
-        let text = |key: &str| it[key].as_str().unwrap_or("N/A").to_owned();
-        rows.push(row([
-            ("Driver", text("Driver")),
-            ("Name", text("Name")),
-            ("Mountpoint", text("Mountpoint")),
-            ("Scope", text("Scope")),
-            ("Labels", shown_labels(&it["Labels"])),
-            ("Size", "N/A".to_owned()),
-            ("Links", "N/A".to_owned()),
-        ]));
+        rows.push(volume(it));
     }
     rows.sort_by_key(|it| it["Name"].to_string());
     let columns: &[&str] = match args.list.quiet {
@@ -128,6 +126,28 @@ async fn ls(context: &Context, args: LsArgs) -> anyhow::Result<u8> {
     };
     list::print(&args.list, HEADERS, columns, &rows)?;
     Ok(0)
+}
+
+/// Its size and users are there if `system df` asked.
+pub(crate) fn volume(it: &Value) -> Row {
+    let text = |key: &str| it[key].as_str().unwrap_or("N/A").to_owned();
+    let usage = |key: &str| it["UsageData"][key].as_f64();
+    let size = usage("Size").map(|bytes| human::size(bytes, 4));
+    let links = usage("RefCount").map(|count| count.to_string());
+    let unknown = || "N/A".to_owned();
+    row([
+        ("Driver", text("Driver")),
+        ("Name", text("Name")),
+        ("Mountpoint", text("Mountpoint")),
+        ("Scope", text("Scope")),
+        ("Labels", shown_labels(&it["Labels"])),
+        ("Size", size.unwrap_or_else(unknown)),
+        ("Links", links.unwrap_or_else(unknown)),
+        // A swarm's volumes have these.
+        ("Availability", unknown()),
+        ("Group", unknown()),
+        ("Status", unknown()),
+    ])
 }
 
 async fn rm(context: &Context, args: RmArgs) -> anyhow::Result<u8> {

@@ -26,9 +26,9 @@ pub(crate) struct StopArgs {
     signal: Option<String>,
     /// Seconds until it is killed; -1 waits for ever
     #[arg(
-        short,
-        long,
-        visible_alias = "timeout",
+        short = 't',
+        long = "timeout",
+        visible_alias = "time",
         value_name = "SECONDS",
         allow_negative_numbers = true
     )]
@@ -151,6 +151,8 @@ pub(crate) async fn wait(
 /// `rm`.
 pub(crate) async fn rm(context: &Context, args: RmArgs) -> anyhow::Result<u8> {
     each(&args.names.containers, async |name| {
+        let name = name.trim_matches('/');
+        anyhow::ensure!(!name.is_empty(), "container name cannot be empty");
         let query = Query::new(format!("/containers/{}", segment(name)))
             .flag("force", args.force)
             .flag("v", args.volumes)
@@ -177,6 +179,10 @@ pub(crate) async fn rename(
     context: &Context,
     args: RenameArgs,
 ) -> anyhow::Result<u8> {
+    anyhow::ensure!(
+        !args.container.trim().is_empty() && !args.name.trim().is_empty(),
+        "Error: Neither old nor new names may be empty"
+    );
     let query = Query::new(path(&args.container, "rename"))
         .with("name", &args.name)
         .build();

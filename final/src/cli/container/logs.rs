@@ -35,10 +35,10 @@ pub(crate) struct LogsArgs {
     )]
     tail: String,
     /// Only what is newer than this time, or than so long ago (10m)
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    #[arg(long, value_name = "TIME")]
     since: Option<String>,
     /// Only what is older
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    #[arg(long, value_name = "TIME")]
     until: Option<String>,
     /// Name or ID
     container: String,
@@ -54,6 +54,8 @@ pub(crate) async fn logs(
     // With a terminal there is one stream, and no frames.
     let tty = found["Config"]["Tty"].as_bool().unwrap_or(false);
     let id = found["Id"].as_str().unwrap_or(&args.container);
+    let [since, until] = [("since", &args.since), ("until", &args.until)]
+        .map(|(name, time)| time.as_deref().map(|it| bound(name, it)));
     let query = Query::new(path(id, "logs"))
         .flag("follow", args.follow)
         .flag("timestamps", args.timestamps)
@@ -61,8 +63,8 @@ pub(crate) async fn logs(
         .with("stdout", "1")
         .with("stderr", "1")
         .with("tail", &args.tail)
-        .maybe("since", args.since.as_deref())
-        .maybe("until", args.until.as_deref())
+        .maybe("since", since.transpose()?)
+        .maybe("until", until.transpose()?)
         .build();
     let answer =
         context.client.send(Method::GET, &query, Payload::none()).await?;
@@ -81,4 +83,10 @@ pub(crate) async fn logs(
         }
     }
     Ok(0)
+}
+
+/// A time to begin or to end with.
+fn bound(name: &str, time: &str) -> anyhow::Result<String> {
+    moment(time)
+        .map_err(|why| anyhow::anyhow!("invalid value for {name:?}: {why}"))
 }

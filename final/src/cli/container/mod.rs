@@ -1,5 +1,6 @@
 //! Commands about containers.
 
+mod cidfile;
 mod copy;
 mod explain;
 mod export;
@@ -16,6 +17,7 @@ mod stats;
 use clap::Subcommand;
 
 use super::context::Context;
+use super::inspect;
 use super::prune::{self, PruneArgs};
 
 pub(crate) use flags::{Ulimit, labels};
@@ -65,8 +67,11 @@ pub(crate) enum Group {
     Verb(Verb),
     #[command(visible_aliases = ["list", "ps"])]
     Ls(ps::PsArgs),
+    /// As rm
+    #[command(hide = true)]
+    Remove(lifecycle::RmArgs),
     /// Show all that is known about containers
-    Inspect(super::inspect::InspectArgs),
+    Inspect(inspect::ContainerArgs),
     /// Remove all containers that do not run
     Prune(PruneArgs),
 }
@@ -125,9 +130,8 @@ impl Group {
         match self {
             Group::Verb(verb) => verb.run(context).await,
             Group::Ls(args) => ps::ps(context, args).await,
-            Group::Inspect(args) => {
-                super::inspect::inspect(context, args, Some("container")).await
-            }
+            Group::Remove(args) => lifecycle::rm(context, args).await,
+            Group::Inspect(args) => inspect::container(context, args).await,
             Group::Prune(args) => {
                 prune::one(context, args, &prune::CONTAINERS).await
             }

@@ -92,10 +92,7 @@ pub(crate) async fn port(
     let found: Value =
         context.client.get(&path(&args.container, "json")).await?;
     let ports = found["NetworkSettings"]["Ports"].as_object();
-    let wanted = args.port.as_ref().map(|it| match it.contains('/') {
-        true => it.clone(),
-        false => format!("{it}/tcp"),
-    });
+    let wanted = args.port.as_deref().map(number_and_protocol).transpose()?;
     let mut lines = Vec::new();
     for (inside, bindings) in ports.into_iter().flatten() {
         if wanted.as_ref().is_some_and(|it| it != inside) {
@@ -114,15 +111,26 @@ pub(crate) async fn port(
             });
         }
     }
-    if let (Some(wanted), true) = (&wanted, lines.is_empty()) {
+    if let (Some(port), true) = (&args.port, lines.is_empty()) {
         anyhow::bail!(
-            "no public port '{wanted}' published for {}",
+            "Error: No public port '{port}' published for {}",
             args.container
         );
     }
     lines.sort();
     lines.iter().for_each(|it| println!("{it}"));
     Ok(0)
+}
+
+/// `80` as `80/tcp`.
+fn number_and_protocol(text: &str) -> anyhow::Result<String> {
+    let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    anyhow::ensure!(
+        number.parse::<u16>().is_ok(),
+        "Error: invalid port ({number}): strconv.ParseUint: parsing \
+         {number:?}: invalid syntax"
+    );
+    Ok(format!("{number}/{protocol}"))
 }
 
 #[cfg(test)]

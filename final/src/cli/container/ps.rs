@@ -39,7 +39,7 @@ pub(crate) struct PsArgs {
     list: ListFlags,
 }
 
-const HEADERS: Headers = &[
+pub(crate) const HEADERS: Headers = &[
     ("ID", "CONTAINER ID"),
     ("Image", "IMAGE"),
     ("Command", "COMMAND"),
@@ -83,11 +83,18 @@ pub(crate) async fn ps(context: &Context, args: PsArgs) -> anyhow::Result<u8> {
     if args.size {
         columns.push("Size");
     }
-    list::print(&args.list, HEADERS, &columns, &rows)?;
+    let mut flags = args.list;
+    if flags.quiet && flags.format.take().is_some() {
+        eprintln!(
+            "WARNING: Ignoring custom format, because both --format and \
+             --quiet are set."
+        );
+    }
+    list::print(&flags, HEADERS, &columns, &rows)?;
     Ok(0)
 }
 
-fn container(it: &Value, whole: bool) -> Row {
+pub(crate) fn container(it: &Value, whole: bool) -> Row {
     let text = |key: &str| it[key].as_str().unwrap_or_default().to_owned();
     let full = text("Id");
     let names = texts(&it["Names"]).map(|it| it.trim_start_matches('/'));
@@ -108,7 +115,7 @@ fn container(it: &Value, whole: bool) -> Row {
     let networks = it["NetworkSettings"]["Networks"].as_object();
     let networks: Vec<_> =
         networks.into_iter().flat_map(|it| it.keys().cloned()).collect();
-    row([
+    let mut row = row([
         ("ID", if whole { full } else { id::short(&full).to_owned() }),
         ("Image", image(it, whole)),
         ("Command", format!("\"{command}\"")),
@@ -123,7 +130,12 @@ fn container(it: &Value, whole: bool) -> Row {
         ("Mounts", sources.join(",")),
         ("LocalVolumes", volumes.to_string()),
         ("Networks", networks.join(",")),
-    ])
+    ]);
+    // Of images for several platforms, which one it is.
+    let platform = it["ImageManifestDescriptor"]["platform"].clone();
+    row.insert("Platform".to_owned(), platform);
+    row.sort_keys();
+    row
 }
 
 fn image(it: &Value, whole: bool) -> String {

@@ -4,8 +4,11 @@ use clap::Args;
 use cli_api::Error;
 use cli_api::client::Payload;
 use http::Method;
+use layers::Reference;
+use layers::reference::ReferenceError;
 use serde_json::Value;
 
+use super::cidfile::CidFile;
 use super::flags::{CreateFlags, Pull, Streams};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, sentence};
@@ -51,7 +54,9 @@ pub(crate) async fn create(
     context: &Context,
     args: CreateArgs,
 ) -> anyhow::Result<u8> {
-    let body = args.body()?;
+    let usage = |why| Failure::new(125, said("create", &why));
+    args.create.pull().map_err(usage)?;
+    let body = args.body().map_err(usage)?;
     let created = make(context, &args.create, &body, Show::Errors).await?;
     println!("{}", created.id);
     Ok(0)
@@ -74,15 +79,23 @@ pub(crate) async fn run(
     let done = Session::begin(context, &args).await;
     done.map_err(|why| match why.downcast_ref::<Failure>() {
         Some(_) => why,
-        None => Failure::new(125, said(&why)).into(),
+        None => {
+            let code = exit_code_of(&sentence(&why));
+            Failure::new(code, said("run", &why)).into()
+        }
     })
 }
 
-fn said(why: &anyhow::Error) -> String {
+fn said(verb: &str, why: &anyhow::Error) -> String {
     format!(
-        "skiff: {}\n\nRun 'skiff run --help' for more information",
+        "skiff: {}\n\nRun 'skiff {verb} --help' for more information",
         sentence(why)
     )
+}
+
+/// Words of which only some together make sense.
+fn conflict(text: &str) -> anyhow::Error {
+    Failure::new(1, text).into()
 }
 
 /// One container that is being run.
@@ -98,7 +111,8 @@ impl Session<'_> {
         let streams = args.streams()?;
         let process = &args.create.process;
         if !args.detach {
-            require_input(process.tty, streams.stdin)?;
+            require_input(process.tty, streams.stdin)
+                .map_err(|why| conflict(&why.to_string()))?;
         }
         anyhow::ensure!(
             !(args.create.rm && process.restart != "no"),
@@ -118,8 +132,10 @@ impl Session<'_> {
     }
 
     async fn detached(&self) -> anyhow::Result<u8> {
-        self.start().await?;
+        // First of all, as in docker: who keeps the ID can look at a
+        // container that did not start, and remove it.
         println!("{}", self.id);
+        self.start().await?;
         self.explain().await?;
         Ok(0)
     }
@@ -148,13 +164,14 @@ impl Session<'_> {
         self.explain().await?;
         let wiring = Wiring {
             stdin: self.streams.stdin,
+            shown: self.streams.stdout || self.streams.stderr,
             tty: process.tty,
             keys,
             resize: self.path("resize"),
         };
         let code = match streams::connect(self.context, tunnel, wiring).await? {
             End::Detached => return Ok(0),
-            End::Output => exit_status(exit).await?,
+            End::Output | End::Input => exit_status(exit).await?,
         };
         if self.args.removes_by_itself() {
             let path = format!("/containers/{}?v=1", self.id);
@@ -193,7 +210,7 @@ impl Session<'_> {
             let path = format!("/containers/{}?force=1&v=1", self.id);
             let _ = self.context.client.delete(&path).await;
         }
-        Err(Failure::new(code, said(&why.into())).into())
+        Err(Failure::new(code, said("run", &why.into())).into())
     }
 
     async fn explain(&self) -> anyhow::Result<()> {
@@ -221,26 +238,25 @@ impl RunArgs {
     fn streams(&self) -> anyhow::Result<Streams> {
         let process = &self.create.process;
         if self.detach {
-            anyhow::ensure!(
-                process.attach.is_empty(),
-                "conflicting options: cannot specify both --attach and \
-                 --detach"
-            );
+            if !process.attach.is_empty() {
+                return Err(conflict(
+                    "conflicting options: cannot specify both --attach and \
+                     --detach",
+                ));
+            }
             return Ok(Streams::default());
         }
         if process.attach.is_empty() {
             let stdin = process.interactive;
             return Ok(Streams { stdin, stdout: true, stderr: true });
         }
-        let mut streams = Streams::default();
+        let stdin = process.interactive;
+        let mut streams = Streams { stdin, ..Streams::default() };
         for name in &process.attach {
-            match name.to_lowercase().as_str() {
+            match name.as_str() {
                 "stdin" => streams.stdin = true,
                 "stdout" => streams.stdout = true,
-                "stderr" => streams.stderr = true,
-                _ => {
-                    anyhow::bail!("valid streams are STDIN, STDOUT and STDERR")
-                }
+                _ => streams.stderr = true,
             }
         }
         Ok(streams)
@@ -255,12 +271,14 @@ async fn make(
     show: Show,
 ) -> anyhow::Result<Created> {
     let show = if flags.quiet { Show::Nothing } else { show };
-    flags.check_cidfile()?;
+    let when = flags.pull()?;
+    flags.check_image()?;
+    let cidfile = flags.open_cidfile()?;
     let pull = async || {
-        let wanted = flags.wanted(show);
+        let wanted = flags.wanted(when, show);
         image::pull::fetch(context, flags.image(), wanted).await
     };
-    if flags.pull == Pull::Always {
+    if when == Pull::Always {
         pull().await?;
     }
     let query = Query::new("/containers/create")
@@ -268,7 +286,7 @@ async fn make(
         .maybe("platform", flags.platform.as_deref())
         .build();
     let mut made = context.client.post(&query, body).await;
-    if flags.pull == Pull::Missing && is_missing_image(&made) {
+    if when == Pull::Missing && is_missing_image(&made) {
         if show == Show::Errors {
             eprintln!(
                 "Unable to find image '{}' locally",
@@ -279,38 +297,31 @@ async fn make(
         made = context.client.post(&query, body).await;
     }
     let created: Created = made?;
-    flags.note(&created)?;
+    for warning in created.warnings.iter().flatten() {
+        eprintln!("WARNING: {warning}");
+    }
+    if let Some(file) = cidfile {
+        file.keep(&created.id)?;
+    }
     Ok(created)
 }
 
 impl CreateFlags {
-    /// Two containers must not end up with one file.
-    fn check_cidfile(&self) -> anyhow::Result<()> {
-        if let Some(file) = &self.cidfile {
-            anyhow::ensure!(
-                !file.exists(),
-                "container ID file found, make sure the other container isn't \
-             running or delete {}",
-                file.display()
-            );
+    /// Refuses what is no name before anybody is asked.
+    fn check_image(&self) -> anyhow::Result<()> {
+        match self.image().parse::<Reference>() {
+            Err(ReferenceError::LooksLikeId(_)) => Ok(()),
+            other => Ok(other.map(drop)?),
         }
-        Ok(())
     }
 
-    /// Passes on what the engine said about the new container.
-    fn note(&self, created: &Created) -> anyhow::Result<()> {
-        for warning in created.warnings.iter().flatten() {
-            eprintln!("WARNING: {warning}");
-        }
-        if let Some(file) = &self.cidfile {
-            std::fs::write(file, &created.id)?;
-        }
-        Ok(())
+    fn open_cidfile(&self) -> anyhow::Result<Option<CidFile>> {
+        self.cidfile.as_deref().map(CidFile::open).transpose()
     }
 
     /// `--pull=always` asks for the registry's image, so none is made here.
-    fn wanted(&self, show: Show) -> Wanted<'_> {
-        let offline = match self.pull {
+    fn wanted(&self, when: Pull, show: Show) -> Wanted<'_> {
+        let offline = match when {
             Pull::Always => Offline::Never,
             _ => self.offline,
         };
@@ -318,10 +329,12 @@ impl CreateFlags {
     }
 }
 
-/// Other things can be missing, too, such as a network.
+/// Other things can be missing, too, such as a network. An image for another
+/// platform is as good as none.
 fn is_missing_image(made: &Result<Created, Error>) -> bool {
     matches!(made, Err(Error::Api { status: 404, message })
-        if message.to_lowercase().contains("no such image"))
+        if message.to_lowercase().contains("no such image")
+            || message.contains("does not match the specified platform"))
 }
 
 /// Docker's rule: the *text* of the engine's answer decides, because

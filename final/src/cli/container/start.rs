@@ -100,15 +100,16 @@ pub(crate) async fn attach(
     let is = |key: &str| state[key].as_bool().unwrap_or(false);
     anyhow::ensure!(
         is("Running"),
-        "cannot attach to a stopped container, start it first"
+        "You cannot attach to a stopped container, start it first"
     );
     anyhow::ensure!(
         !is("Paused"),
-        "cannot attach to a paused container, unpause it first"
+        "You cannot attach to a paused container, unpause it first"
     );
     anyhow::ensure!(
         !is("Restarting"),
-        "cannot attach to a restarting container, wait until it is running"
+        "You cannot attach to a restarting container, wait until it is \
+         running"
     );
     let tty = found["Config"]["Tty"].as_bool().unwrap_or(false);
     let open = found["Config"]["OpenStdin"].as_bool().unwrap_or(false);
@@ -156,6 +157,7 @@ impl At<'_> {
         }
         let wiring = Wiring {
             stdin: self.stdin,
+            shown: true,
             tty: self.tty,
             keys,
             resize: path(&self.id, "resize"),
@@ -165,7 +167,7 @@ impl At<'_> {
                 eprintln!("read escape sequence");
                 Ok(0)
             }
-            End::Output => exit_status(exit).await,
+            End::Output | End::Input => exit_status(exit).await,
         }
     }
 }
@@ -183,7 +185,8 @@ pub(crate) struct ExecArgs {
     #[arg(short, long)]
     tty: bool,
     /// Set a variable; may repeat
-    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    #[arg(short, long, value_name = "NAME[=VALUE]",
+        value_parser = flags::variable)]
     env: Vec<String>,
     /// Set the variables in this file
     #[arg(long, value_name = "FILE")]
@@ -244,7 +247,7 @@ pub(crate) async fn exec(
     let at = format!("/exec/{id}/start");
     let start = Payload::json(&start)?;
     if args.detach {
-        client.send(Method::POST, &at, start).await.map_err(failed)?;
+        client.send(Method::POST, &at, start).await?;
         return Ok(0);
     }
     let keys =
@@ -252,6 +255,7 @@ pub(crate) async fn exec(
     let tunnel = client.hijack(&at, start).await.map_err(failed)?;
     let wiring = Wiring {
         stdin: args.interactive,
+        shown: true,
         tty: args.tty,
         keys,
         resize: format!("/exec/{id}/resize"),

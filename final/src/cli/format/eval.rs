@@ -1,5 +1,7 @@
 //! Running a template.
 
+use std::sync::LazyLock;
+
 use serde_json::Value;
 
 use super::TemplateError;
@@ -172,6 +174,24 @@ fn json_name(field: &str) -> String {
     field.replace("ID", "Id").replace("API", "Api")
 }
 
+/// What Go prints for a key that a map does not have, while a field that a
+/// struct does not have is a mistake. JSON does not tell them apart, so
+/// these are the maps that people look into.
+fn no_value(field: &str) -> Option<&'static Value> {
+    const MAPS: [&str; 8] = [
+        "Labels",
+        "Options",
+        "Annotations",
+        "Sysctls",
+        "Ports",
+        "Networks",
+        "ExposedPorts",
+        "PortBindings",
+    ];
+    static NONE: LazyLock<Value> = LazyLock::new(|| Value::from("<no value>"));
+    MAPS.contains(&field).then(|| &*NONE)
+}
+
 fn walk(from: &Value, path: &[String]) -> Result<Value, TemplateError> {
     let mut value = from;
     for (depth, field) in path.iter().enumerate() {
@@ -186,6 +206,7 @@ fn walk(from: &Value, path: &[String]) -> Result<Value, TemplateError> {
             Value::Object(fields) => fields
                 .get(field)
                 .or_else(|| fields.get(&json_name(field)))
+                .or_else(|| path[..depth].last().and_then(|it| no_value(it)))
                 .ok_or_else(missing)?,
             Value::Null => return Ok(Value::Null),
             _ => {

@@ -12,6 +12,8 @@ mod parse;
 use serde_json::Value;
 use thiserror::Error;
 
+use super::failure::Failure;
+
 /// What is wrong with a template, in Go's words where people know them.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("template parsing error: template: {0}")]
@@ -36,6 +38,15 @@ impl Template {
     pub(super) fn parse(text: &str) -> Result<Template, TemplateError> {
         let text = text.replace("\\t", "\t").replace("\\n", "\n");
         parse::parse(&text).map(Template)
+    }
+
+    /// The same for what is shown once and is no list: a template that does
+    /// not parse ends such a command with 64, as docker does.
+    ///
+    /// # Errors
+    /// [`Failure`] with that code.
+    pub(super) fn parse_or_64(text: &str) -> Result<Template, Failure> {
+        Template::parse(text).map_err(|why| Failure::new(64, why.to_string()))
     }
 
     /// Fills it in with `data`.

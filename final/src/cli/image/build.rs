@@ -6,6 +6,8 @@ use anyhow::Context as _;
 use clap::Args;
 use cli_api::client::Payload;
 use http::Method;
+use layers::Reference;
+use layers::reference::ReferenceError;
 use serde_json::{Map, Value, json};
 
 use super::context_tar::BuildContext;
@@ -21,11 +23,15 @@ use crate::cli::progress::{Show, Shown};
 use crate::cli::query::{Query, source_date_epoch};
 use crate::cli::units::{bytes, bytes_or_unlimited};
 
+fn name(text: &str) -> Result<String, ReferenceError> {
+    text.parse::<Reference>().map(|_| text.to_owned())
+}
+
 /// Build an image from a Dockerfile
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BuildArgs {
     /// Name of the image; may repeat
-    #[arg(short, long, value_name = "NAME[:TAG]")]
+    #[arg(short, long, value_name = "NAME[:TAG]", value_parser = name)]
     tag: Vec<String>,
     /// The Dockerfile; - for standard input
     #[arg(short, long, value_name = "FILE")]

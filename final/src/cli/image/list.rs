@@ -2,6 +2,8 @@
 
 use clap::Args;
 use cli_api::{human, id};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use crate::cli::container::ps::created_at;
@@ -34,7 +36,7 @@ pub(crate) struct ImagesArgs {
     name: Option<String>,
 }
 
-const HEADERS: Headers = &[
+pub(crate) const HEADERS: Headers = &[
     ("ID", "IMAGE ID"),
     ("Repository", "REPOSITORY"),
     ("Tag", "TAG"),
@@ -42,6 +44,10 @@ const HEADERS: Headers = &[
     ("CreatedSince", "CREATED"),
     ("CreatedAt", "CREATED AT"),
     ("Size", "SIZE"),
+    ("VirtualSize", "SIZE"),
+    ("SharedSize", "SHARED SIZE"),
+    ("UniqueSize", "UNIQUE SIZE"),
+    ("Containers", "CONTAINERS"),
 ];
 
 /// `images`.
@@ -59,7 +65,7 @@ pub(crate) async fn images(
     let mut rows = Vec::new();
     for image in found.iter().flatten() {
         let first = rows.len();
-        rows.extend(names(image, &args));
+        rows.extend(names(image, args.no_trunc));
         // With -q an image is listed once, not once per name.
         if args.list.quiet {
             rows.truncate(first + 1);
@@ -77,7 +83,7 @@ pub(crate) async fn images(
 }
 
 /// A row per name of an image, and one for an image without any.
-fn names(image: &Value, args: &ImagesArgs) -> Vec<Row> {
+pub(crate) fn names(image: &Value, whole: bool) -> Vec<Row> {
     let texts = |key: &str| -> Vec<String> {
         let all = image[key].as_array().into_iter().flatten();
         let all = all.filter_map(Value::as_str);
@@ -94,25 +100,28 @@ fn names(image: &Value, args: &ImagesArgs) -> Vec<Row> {
     let mut rows = Vec::new();
     for tag in &tags {
         let (repo, tag) = tag.rsplit_once(':').unwrap_or((tag, "<none>"));
-        rows.push(one(image, args, repo, tag, &digest_of(repo)));
+        rows.push(one(image, whole, repo, tag, &digest_of(repo)));
     }
     if tags.is_empty() {
         let digest = digests.first().and_then(|it| it.split_once('@'));
         let (repo, digest) = digest.unwrap_or(("<none>", "<none>"));
-        rows.push(one(image, args, repo, "<none>", digest));
+        rows.push(one(image, whole, repo, "<none>", digest));
     }
     rows
 }
 
-fn one(
-    image: &Value,
-    args: &ImagesArgs,
-    repo: &str,
-    tag: &str,
-    digest: &str,
-) -> Row {
+fn one(image: &Value, whole: bool, repo: &str, tag: &str, digest: &str) -> Row {
     let full = image["Id"].as_str().unwrap_or_default();
-    let id = if args.no_trunc { full } else { id::short(full) };
+    let id = if whole { full } else { id::short(full) };
+    // What was not asked for is −1, or not there at all.
+    let known = |key: &str| image[key].as_f64().filter(|it| *it >= 0.0);
+    let bytes = known("Size").unwrap_or(0.0);
+    let shown = |it: Option<f64>| match it {
+        Some(bytes) => human::size(bytes, 4),
+        None => "N/A".to_owned(),
+    };
+    let containers =
+        known("Containers").map_or("N/A".to_owned(), |it| it.to_string());
     row([
         ("ID", id.to_owned()),
         ("Repository", repo.to_owned()),
@@ -120,7 +129,11 @@ fn one(
         ("Digest", digest.to_owned()),
         ("CreatedSince", ago(&image["Created"])),
         ("CreatedAt", created_at(&image["Created"])),
-        ("Size", human::size(image["Size"].as_f64().unwrap_or(0.0), 3)),
+        ("Size", human::size(bytes, 3)),
+        ("VirtualSize", human::size(bytes, 4)),
+        ("SharedSize", shown(known("SharedSize"))),
+        ("UniqueSize", shown(known("SharedSize").map(|it| bytes - it))),
+        ("Containers", containers),
     ])
 }
 
@@ -139,6 +152,9 @@ pub(crate) struct HistoryArgs {
     /// Say which other images have the same layer
     #[arg(long)]
     shared: bool,
+    /// Only if it is for this platform, as linux/arm64
+    #[arg(long)]
+    platform: Option<String>,
     #[command(flatten)]
     list: ListFlags,
     /// Name or ID
@@ -161,6 +177,8 @@ pub(crate) async fn history(
     args: HistoryArgs,
 ) -> anyhow::Result<u8> {
     let path = format!("/images/{}/history", segment(&args.image));
+    let path =
+        Query::new(path).maybe("platform", args.platform.as_deref()).build();
     let found: Vec<Value> = context.client.get(&path).await?;
     let mut rows: Vec<_> = found.iter().map(|it| layer(it, &args)).collect();
     let created = if args.human { "CreatedSince" } else { "CreatedAt" };
@@ -200,6 +218,15 @@ async fn shared(
     Ok(lines)
 }
 
+/// `2026-01-31T12:00:00Z`, in the zone of this machine.
+fn rfc3339(time: &Value) -> String {
+    let time = time.as_i64().and_then(|it| Timestamp::from_second(it).ok());
+    let Some(time) = time else { return String::new() };
+    let local = time.to_zoned_datetime(TimeZone::system());
+    let text = local.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
+    text.replace("+00:00", "Z")
+}
+
 fn layer(it: &Value, args: &HistoryArgs) -> Row {
     let text = |key: &str| it[key].as_str().unwrap_or_default();
     let by = text("CreatedBy").replace('\t', " ");
@@ -215,7 +242,7 @@ fn layer(it: &Value, args: &HistoryArgs) -> Row {
     row([
         ("ID", id),
         ("CreatedSince", ago(&it["Created"])),
-        ("CreatedAt", created_at(&it["Created"])),
+        ("CreatedAt", rfc3339(&it["Created"])),
         ("CreatedBy", by),
         ("Size", size),
         ("Comment", text("Comment").to_owned()),

@@ -18,7 +18,7 @@ use clap::Subcommand;
 use layers::Reference;
 
 use super::context::Context;
-use super::inspect::{self, InspectArgs};
+use super::inspect;
 use super::prune::{self, PruneAllArgs};
 
 /// The verbs that also stand alone.
@@ -44,14 +44,14 @@ pub(crate) enum Group {
     #[command(visible_alias = "remove")]
     Rm(tags::RmiArgs),
     /// Show all that is known about images
-    Inspect(InspectArgs),
+    Inspect(inspect::ImageArgs),
     /// Remove images that nobody uses
     Prune(PruneAllArgs),
     Tree(tree::TreeArgs),
     Catalogue(catalogue::CatalogueArgs),
 }
 
-pub(crate) use list::{ImagesArgs, images};
+pub(crate) use list::{HEADERS, ImagesArgs, images, names};
 pub(crate) use tags::{RmiArgs, rmi};
 
 impl Verb {
@@ -75,9 +75,7 @@ impl Group {
             Group::Verb(verb) => verb.run(context).await,
             Group::Ls(args) => images(context, args).await,
             Group::Rm(args) => rmi(context, args).await,
-            Group::Inspect(args) => {
-                inspect::inspect(context, args, Some("image")).await
-            }
+            Group::Inspect(args) => inspect::image(context, args).await,
             Group::Tree(args) => tree::tree(context, args).await,
             Group::Catalogue(args) => {
                 catalogue::print(&args);
@@ -103,12 +101,7 @@ pub(crate) fn with_tag(name: &str) -> String {
 /// # Errors
 /// If it is no name.
 pub(crate) fn repo_and_tag(name: &str) -> anyhow::Result<(String, String)> {
-    let reference: Reference = name.parse().map_err(|why| {
-        anyhow::anyhow!(
-            "Error parsing reference: {name:?} is not a valid \
-             repository/tag: {why}"
-        )
-    })?;
+    let reference: Reference = name.parse()?;
     let reference = reference.or_latest();
     let tag = match (reference.digest(), reference.tag()) {
         (Some(digest), _) => digest.to_string(),

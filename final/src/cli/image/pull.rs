@@ -132,6 +132,10 @@ pub(crate) async fn push(
     let show = if args.quiet { Show::Nothing } else { Show::Output };
     let reference: Reference = args.image.parse()?;
     let (repo, tag) = repo_and_tag(&args.image)?;
+    anyhow::ensure!(
+        !args.all_tags || reference.tag().is_none(),
+        "tag can't be used with --all-tags/-a"
+    );
     if reference.tag().is_none() && !args.all_tags && !args.quiet {
         println!("Using default tag: latest");
     }

@@ -5,6 +5,7 @@ use cli_api::Error;
 use cli_api::client::Payload;
 use http::Method;
 use http_body_util::BodyExt;
+use layers::Reference;
 use serde_json::Value;
 
 use super::repo_and_tag;
@@ -27,13 +28,27 @@ pub(crate) async fn tag(
     context: &Context,
     args: TagArgs,
 ) -> anyhow::Result<u8> {
-    let (repo, tag) = repo_and_tag(&args.name)?;
+    // It may be named by its ID, which is no reference.
+    if let Err(why) = args.image.parse::<Reference>()
+        && why.to_string().starts_with("invalid reference format")
+    {
+        return Err(no_name(&args.image, &why));
+    }
+    let name: Reference =
+        args.name.parse().map_err(|why| no_name(&args.name, &why))?;
+    let (repo, tag) = repo_and_tag(&name.to_string())?;
     let query = Query::new(format!("/images/{}/tag", segment(&args.image)))
         .with("repo", repo)
         .with("tag", tag)
         .build();
     context.client.command(&query).await?;
     Ok(0)
+}
+
+fn no_name(name: &str, why: &dyn std::fmt::Display) -> anyhow::Error {
+    anyhow::anyhow!(
+        "Error parsing reference: {name:?} is not a valid repository/tag: {why}"
+    )
 }
 
 /// Remove images, or names of images

@@ -1,11 +1,12 @@
 //! `system df`: what takes how much room.
 
 use clap::Args;
-use cli_api::{human, id};
+use cli_api::human;
 use serde_json::Value;
 
+use super::df_verbose;
 use crate::cli::context::Context;
-use crate::cli::list::{self, Headers, ListFlags, Row, ago, row};
+use crate::cli::list::{self, Headers, ListFlags, Row, row};
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DfArgs {
@@ -32,7 +33,7 @@ const COLUMNS: &[&str] =
 pub(crate) async fn df(context: &Context, args: DfArgs) -> anyhow::Result<u8> {
     let all: Value = context.client.get("/system/df").await?;
     if args.verbose {
-        verbose(&all)?;
+        print!("{}", df_verbose::show(&all, args.format.as_deref())?);
         return Ok(0);
     }
     let flags = ListFlags { quiet: false, format: args.format };
@@ -41,11 +42,11 @@ pub(crate) async fn df(context: &Context, args: DfArgs) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-fn things<'a>(all: &'a Value, kind: &str) -> &'a [Value] {
+pub(super) fn things<'a>(all: &'a Value, kind: &str) -> &'a [Value] {
     all[kind].as_array().map_or(&[], Vec::as_slice)
 }
 
-fn bytes(it: &Value) -> f64 {
+pub(super) fn bytes(it: &Value) -> f64 {
     it.as_f64().unwrap_or(0.0).max(0.0)
 }
 
@@ -104,66 +105,4 @@ fn cache(all: &Value) -> Row {
     let active = all.iter().filter(used).count();
     let total = all.iter().map(size).sum();
     line("Build Cache", all.len(), active, total, free)
-}
-
-/// Title, where it is in the answer, columns, and a row of it.
-type Kind = (&'static str, &'static str, &'static [&'static str], ToRow);
-type ToRow = fn(&Value) -> Row;
-
-/// `df -v`: a table per kind.
-fn verbose(all: &Value) -> anyhow::Result<()> {
-    let tables: [Kind; 3] = [
-        ("Images", "Images", IMAGE, image),
-        ("\nContainers", "Containers", CONTAINER, container),
-        ("\nLocal Volumes", "Volumes", VOLUME, volume),
-    ];
-    for (title, kind, columns, row) in tables {
-        println!("{title} space usage:\n");
-        let rows: Vec<_> = things(all, kind).iter().map(row).collect();
-        list::print(&ListFlags::default(), &[], columns, &rows)?;
-    }
-    Ok(())
-}
-
-fn text(it: &Value) -> String {
-    it.as_str().unwrap_or_default().to_owned()
-}
-
-const IMAGE: &[&str] =
-    &["IMAGE", "IMAGE ID", "CREATED", "SIZE", "SHARED SIZE", "CONTAINERS"];
-
-fn image(it: &Value) -> Row {
-    let name = it["RepoTags"][0].as_str().unwrap_or("<none>");
-    row([
-        ("IMAGE", name.to_owned()),
-        ("IMAGE ID", id::short(&text(&it["Id"])).to_owned()),
-        ("CREATED", ago(&it["Created"])),
-        ("SIZE", human::size(bytes(&it["Size"]), 4)),
-        ("SHARED SIZE", human::size(bytes(&it["SharedSize"]), 4)),
-        ("CONTAINERS", bytes(&it["Containers"]).to_string()),
-    ])
-}
-
-const CONTAINER: &[&str] =
-    &["CONTAINER ID", "IMAGE", "SIZE", "STATUS", "NAMES"];
-
-fn container(it: &Value) -> Row {
-    row([
-        ("CONTAINER ID", id::short(&text(&it["Id"])).to_owned()),
-        ("IMAGE", text(&it["Image"])),
-        ("SIZE", human::size(bytes(&it["SizeRw"]), 3)),
-        ("STATUS", text(&it["Status"])),
-        ("NAMES", text(&it["Names"][0]).replace('/', "")),
-    ])
-}
-
-const VOLUME: &[&str] = &["VOLUME NAME", "LINKS", "SIZE"];
-
-fn volume(it: &Value) -> Row {
-    let usage = &it["UsageData"];
-    row([
-        ("VOLUME NAME", text(&it["Name"])),
-        ("LINKS", bytes(&usage["RefCount"]).to_string()),
-        ("SIZE", human::size(bytes(&usage["Size"]), 4)),
-    ])
 }

@@ -19,10 +19,10 @@ pub(crate) struct EventsArgs {
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<Filter>,
     /// From this time on, or since so long ago (10m)
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    #[arg(long, value_name = "TIME")]
     since: Option<String>,
     /// Up to this time
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    #[arg(long, value_name = "TIME")]
     until: Option<String>,
     /// Print by this template, or json
     #[arg(long, value_name = "TEMPLATE")]
@@ -36,11 +36,13 @@ pub(crate) async fn events(
 ) -> anyhow::Result<u8> {
     let template = match args.format.as_deref() {
         None | Some("json") => None,
-        Some(text) => Some(Template::parse(text)?),
+        Some(text) => Some(Template::parse_or_64(text)?),
     };
+    let [since, until] = [&args.since, &args.until]
+        .map(|time| time.as_deref().map(moment).transpose());
     let query = Query::new("/events")
-        .maybe("since", args.since.as_deref())
-        .maybe("until", args.until.as_deref())
+        .maybe("since", since.map_err(anyhow::Error::msg)?)
+        .maybe("until", until.map_err(anyhow::Error::msg)?)
         .filters(&args.filter)
         .build();
     let answer =
@@ -51,12 +53,24 @@ pub(crate) async fn events(
             continue;
         };
         match (&template, &args.format) {
-            (Some(template), _) => println!("{}", template.render(&event)?),
+            (Some(template), _) => {
+                println!("{}", template.render(&with_all(event))?);
+            }
             (None, Some(_)) => println!("{event}"),
             (None, None) => println!("{}", show(&event)),
         }
     }
     Ok(0)
+}
+
+/// Only some events have these fields; a template may ask any for them.
+fn with_all(mut event: Value) -> Value {
+    if let Some(fields) = event.as_object_mut() {
+        for field in ["status", "id", "from"] {
+            fields.entry(field).or_insert_with(|| "".into());
+        }
+    }
+    event
 }
 
 /// `TIME container start ID (image=nginx, name=web)`.

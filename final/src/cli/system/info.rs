@@ -22,7 +22,7 @@ impl FormatArgs {
             None => return Ok(false),
             Some("json") => println!("{data}"),
             Some(text) => {
-                println!("{}", Template::parse(text)?.render(data)?);
+                println!("{}", Template::parse_or_64(text)?.render(data)?);
             }
         }
         Ok(true)

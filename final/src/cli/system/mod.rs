@@ -1,6 +1,7 @@
 //! Commands about the engine itself.
 
 mod df;
+mod df_verbose;
 mod dial_stdio;
 mod events;
 mod info;

@@ -16,9 +16,10 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use crate::cli::failure::cannot_open;
 use crate::cli::image::pull::Offline;
 
-pub(crate) use process::environment;
+pub(crate) use process::{environment, variable};
 pub(crate) use resources::{Ulimit, UpdateFlags};
 
 /// All flags that say what a container is like.
@@ -35,7 +36,7 @@ pub(crate) struct CreateFlags {
     pub(crate) cidfile: Option<PathBuf>,
     /// Get the image first: always, missing or never
     #[arg(long, default_value = "missing", value_name = "WHEN")]
-    pub(crate) pull: Pull,
+    pull: String,
     /// Make the image here if no registry can be reached
     #[arg(long, default_value = "auto", value_name = "WHEN")]
     pub(crate) offline: Offline,
@@ -68,7 +69,7 @@ pub(crate) struct CreateFlags {
 }
 
 /// When to ask the registry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pull {
     /// Even if the image is there
     Always,
@@ -122,6 +123,22 @@ impl CreateFlags {
         self.words.first().map_or("", String::as_str)
     }
 
+    /// `--pull`.
+    ///
+    /// # Errors
+    /// In Docker's words.
+    pub(crate) fn pull(&self) -> anyhow::Result<Pull> {
+        Ok(match self.pull.as_str() {
+            "always" => Pull::Always,
+            "missing" | "" => Pull::Missing,
+            "never" => Pull::Never,
+            other => anyhow::bail!(
+                "invalid pull option: '{other}': must be one of \"always\", \
+                 \"missing\" or \"never\""
+            ),
+        })
+    }
+
     /// The body of `POST /containers/create`.
     ///
     /// # Errors
@@ -154,7 +171,7 @@ pub(crate) fn labels(pairs: &[String]) -> Map<String, Value> {
 /// Lines of a file of variables or labels: neither blank nor comments.
 pub(crate) fn lines_of(path: &std::path::Path) -> anyhow::Result<Vec<String>> {
     let text = std::fs::read_to_string(path)
-        .map_err(|cause| anyhow::anyhow!("open {}: {cause}", path.display()))?;
+        .map_err(|cause| cannot_open(path, &cause))?;
     let lines = text.lines().map(str::trim_start);
     let lines = lines.filter(|it| !it.is_empty() && !it.starts_with('#'));
     Ok(lines.map(str::to_owned).collect())

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::Body;
+use crate::engine::containers::names::extra_host;
 use crate::network::port_spec::{parse_all, parse_expose};
 
 /// Flags about the network.
@@ -47,7 +48,7 @@ pub(crate) struct NetworkFlags {
     #[arg(long, value_name = "NAME")]
     domainname: Option<String>,
     /// Name server; may repeat
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = name_server)]
     dns: Vec<String>,
     /// Option of the resolver; may repeat
     #[arg(long, alias = "dns-opt", value_name = "OPTION")]
@@ -56,7 +57,7 @@ pub(crate) struct NetworkFlags {
     #[arg(long, value_name = "DOMAIN")]
     dns_search: Vec<String>,
     /// Line for /etc/hosts, as name:ADDRESS; may repeat
-    #[arg(long, value_name = "NAME:ADDRESS")]
+    #[arg(long, value_name = "NAME:ADDRESS", value_parser = host)]
     add_host: Vec<String>,
 }
 
@@ -65,6 +66,10 @@ impl NetworkFlags {
         body.config("Hostname", self.hostname.clone().unwrap_or_default());
         body.config("Domainname", self.domainname.clone().unwrap_or_default());
         if let Some(address) = &self.mac_address {
+            anyhow::ensure!(
+                is_mac(address),
+                "{address} is not a valid mac address"
+            );
             body.config("MacAddress", address.clone());
         }
         self.ports(body)?;
@@ -72,8 +77,7 @@ impl NetworkFlags {
         body.host("Dns", self.dns.clone());
         body.host("DnsOptions", self.dns_option.clone());
         body.host("DnsSearch", self.dns_search.clone());
-        let hosts: Vec<_> = self.add_host.iter().map(|it| host(it)).collect();
-        body.host("ExtraHosts", hosts);
+        body.host("ExtraHosts", self.add_host.clone());
         body.host("Links", self.link.clone());
         self.networks(body)
     }
@@ -184,9 +188,21 @@ fn field(settings: &mut Value, key: &str, value: &str) -> anyhow::Result<()> {
 }
 
 /// `name=ADDRESS` is written `name:ADDRESS` in the API.
-fn host(text: &str) -> String {
-    match text.split_once('=') {
-        Some((name, address)) => format!("{name}:{address}"),
-        None => text.to_owned(),
+fn host(text: &str) -> Result<String, String> {
+    extra_host(text).map(|(name, address)| format!("{name}:{address}"))
+}
+
+/// Six bytes in hexadecimal, with colons or hyphens between them.
+fn is_mac(text: &str) -> bool {
+    let parts: Vec<_> = text.split([':', '-']).collect();
+    let is_byte =
+        |it: &&str| it.len() == 2 && u8::from_str_radix(it, 16).is_ok();
+    parts.len() == 6 && parts.iter().all(is_byte)
+}
+
+fn name_server(text: &str) -> Result<String, String> {
+    match text.parse::<std::net::IpAddr>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(format!("IP address is not correctly formatted: {text}")),
     }
 }

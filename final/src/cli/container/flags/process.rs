@@ -16,10 +16,11 @@ pub(crate) struct ProcessFlags {
     #[arg(short, long)]
     pub(crate) tty: bool,
     /// Attach to stdin, stdout or stderr; may repeat
-    #[arg(short, long, value_name = "STREAM")]
+    #[arg(short, long, value_name = "STREAM", value_parser = stream)]
     pub(crate) attach: Vec<String>,
     /// Set a variable; a name alone takes the value from here
-    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    #[arg(short, long, value_name = "NAME[=VALUE]",
+        value_parser = variable)]
     env: Vec<String>,
     /// Set the variables in this file
     #[arg(long, value_name = "FILE")]
@@ -139,6 +140,22 @@ impl ProcessFlags {
         }
         all.extend(self.env.iter().cloned());
         Ok(environment(all))
+    }
+}
+
+fn stream(text: &str) -> Result<String, String> {
+    let name = text.to_lowercase();
+    match ["stdin", "stdout", "stderr"].contains(&name.as_str()) {
+        true => Ok(name),
+        false => Err("valid streams are STDIN, STDOUT and STDERR".to_owned()),
+    }
+}
+
+/// What `--env` takes: with a name, whatever its value.
+pub(crate) fn variable(text: &str) -> Result<String, String> {
+    match text.is_empty() || text.starts_with('=') {
+        true => Err(format!("invalid environment variable: {text}")),
+        false => Ok(text.to_owned()),
     }
 }
 

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{Body, labels};
+use crate::cli::failure::cannot_open;
 
 /// Flags about what the container may do.
 #[derive(Debug, Clone, Args)]
@@ -123,8 +124,9 @@ impl SecurityFlags {
 fn profile(path: &Path) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(path).map_err(|cause| {
         anyhow::anyhow!(
-            "opening seccomp profile ({}) failed: {cause}",
-            path.display()
+            "opening seccomp profile ({}) failed: {}",
+            path.display(),
+            cannot_open(path, &cause)
         )
     })?;
     let compact: Value = serde_json::from_str(&text).map_err(|cause| {
@@ -159,8 +161,14 @@ fn device(text: &str) -> anyhow::Result<Value> {
         [source, mode] if is_mode(mode) => (source, source, mode),
         [source, target] => (source, target, "rwm"),
         [source, target, mode] if is_mode(mode) => (source, target, mode),
+        [_, _, mode] => anyhow::bail!("bad mode specified: {mode}"),
         _ => anyhow::bail!("invalid device specification: {text}"),
     };
+    // A name of the device interface has its kind in front: vendor/class=x.
+    anyhow::ensure!(
+        source.starts_with('/') || source.contains('='),
+        "{source} is not an absolute path"
+    );
     Ok(json!({
         "PathOnHost": source,
         "PathInContainer": target,

@@ -15,8 +15,9 @@ pub(crate) struct StorageFlags {
     #[arg(short, long, value_name = "[SOURCE:]TARGET[:OPTIONS]")]
     volume: Vec<String>,
     /// Mount, as type=bind,source=/data,target=/app/data; may repeat
-    #[arg(long, value_name = "FIELDS")]
-    mount: Vec<String>,
+    #[arg(long, value_name = "FIELDS",
+        value_parser = volumes::parse_mount_flag)]
+    mount: Vec<volumes::MountSpec>,
     /// Mount memory, as /run:size=64m; may repeat
     #[arg(long, value_name = "TARGET[:OPTIONS]")]
     tmpfs: Vec<String>,
@@ -69,10 +70,11 @@ impl StorageFlags {
 
     fn mounts(&self) -> anyhow::Result<Vec<Value>> {
         let mut mounts = Vec::new();
-        for text in &self.mount {
-            let mut mount =
-                volumes::parse_mount_flag(text).map_err(anyhow::Error::msg)?;
-            if mount.kind == volumes::MountKind::Bind {
+        for mount in &self.mount {
+            let mut mount = mount.clone();
+            if mount.kind == volumes::MountKind::Bind
+                && !mount.source.is_empty()
+            {
                 mount.source = absolute(&mount.source)?;
             }
             mounts.push(serde_json::to_value(mount)?);
