@@ -95,6 +95,40 @@ async fn a_reader_that_sleeps_holds_up_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_listener_that_sleeps_holds_up_nobody_and_misses_nothing() {
+    let test = "a_listener_that_sleeps";
+    let Some(daemon) = Daemon::start(test).await else { return };
+    daemon.create("n0", sh("true")).await;
+    let filters = [("event".to_owned(), vec!["rename".to_owned()])];
+    let options = EventsOptionsBuilder::default()
+        .since("0")
+        .filters(&filters.into_iter().collect())
+        .build();
+    let mut asleep = std::pin::pin!(daemon.docker.events(Some(options)));
+    // Far more than the buffers on the way hold.
+    const COUNT: usize = 2000;
+    let rename = async |from: usize| {
+        let name = format!("n{}", from + 1);
+        let new = RenameContainerOptionsBuilder::default().name(&name).build();
+        let old = format!("n{from}");
+        daemon.docker.rename_container(&old, new).await.unwrap();
+    };
+    rename(0).await;
+    asleep.next().await.unwrap().unwrap();
+    let began = Instant::now();
+    for from in 1..COUNT {
+        rename(from).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(60));
+    for number in 2..=COUNT {
+        let event = asleep.next().await.unwrap().unwrap();
+        let attributes = event.actor.unwrap().attributes.unwrap();
+        assert_eq!(attributes["name"], format!("n{number}"));
+    }
+    daemon.remove(&format!("n{COUNT}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_tail_of_a_log_is_its_last_lines() {
     let Some(daemon) = Daemon::start("the_tail_of_a_log").await else {
         return;
