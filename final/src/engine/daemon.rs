@@ -55,7 +55,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make {}", root.display()))?;
     let _lock = lock(&root)?;
     if !rustix::process::geteuid().is_root() {
-        let rootless = rootless::enter(&root, &settings.exec_root())?;
+        let mut rootless = rootless::enter(&root, &settings.exec_root())?;
         rootless.watch();
         settings.rootless = Some(Arc::new(rootless));
     }

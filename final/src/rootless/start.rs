@@ -4,7 +4,7 @@ use std::fs::DirBuilder;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 
 use ::namespaces::UserMaps;
@@ -25,6 +25,8 @@ pub(super) const RESOLV_CONF: &str = "resolv.conf";
 pub struct Rootless {
     /// Who has the host's network.
     pub keeper: Arc<Keeper>,
+    /// Its process, if this one has started it and has to reap it.
+    child: Option<Child>,
     /// What the user does not have here, and how he gets it.
     warnings: Vec<String>,
     /// Where [`uplink`] keeps what it started.
@@ -48,7 +50,7 @@ impl Rootless {
     /// Logs it when the way out or the keeper is lost while the daemon runs.
     /// Nobody would notice before some program complains about a name it
     /// cannot resolve, or some client about a closed port.
-    pub fn watch(&self) {
+    pub fn watch(&mut self) {
         let dir = self.dir.clone();
         in_background("skiff-uplink", move || {
             uplink::wait(&dir);
@@ -57,10 +59,12 @@ impl Rootless {
             }
         });
         let keeper = Arc::clone(&self.keeper);
+        let child = self.child.take();
         in_background("skiff-keeper", move || {
             if keeper.wait().is_ok() {
                 tracing::warn!("{KEEPER_LOST}");
             }
+            let _ = child.map(|mut it| it.wait());
         });
     }
 }
@@ -86,9 +90,13 @@ pub fn enter(data_root: &Path, exec_root: &Path) -> anyhow::Result<Rootless> {
     let found = Keeper::find(exec_root).with_context(|| {
         format!("cannot ask the keeper in {}", exec_root.display())
     })?;
-    let keeper = match found {
-        Some(keeper) => keeper,
-        None => start_keeper(exec_root, orphan(data_root), &maps)?,
+    let (keeper, child) = match found {
+        Some(keeper) => (keeper, None),
+        None => {
+            let orphan = orphan(data_root);
+            let (keeper, child) = start_keeper(exec_root, orphan, &maps)?;
+            (keeper, Some(child))
+        }
     };
     let mut warnings: Vec<String> = Vec::new();
     warnings.extend(maps.alone.map(|why| {
@@ -110,7 +118,8 @@ pub fn enter(data_root: &Path, exec_root: &Path) -> anyhow::Result<Rootless> {
         use_resolver(exec_root)?;
     }
     let dir = exec_root.to_owned();
-    Ok(Rootless { keeper: Arc::new(keeper), warnings, dir, host_routes })
+    let keeper = Arc::new(keeper);
+    Ok(Rootless { keeper, child, warnings, dir, host_routes })
 }
 
 /// Makes a directory that only this user may enter. In `/tmp` somebody else
@@ -150,7 +159,7 @@ fn start_keeper(
     dir: &Path,
     adopt: Option<i32>,
     maps: &UserMaps,
-) -> anyhow::Result<Keeper> {
+) -> anyhow::Result<(Keeper, Child)> {
     let log = dir.join(keeper::LOG);
     let log = std::fs::File::create(&log)
         .with_context(|| format!("cannot make {}", log.display()))?;
@@ -187,7 +196,8 @@ fn start_keeper(
         let _ = child.wait();
         return Err(error);
     }
-    Keeper::find(dir)?.context("the keeper ended at once")
+    let keeper = Keeper::find(dir)?.context("the keeper ended at once")?;
+    Ok((keeper, child))
 }
 
 /// Puts a resolv.conf with the way out's resolver over the host's, for our
