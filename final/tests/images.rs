@@ -2,6 +2,8 @@
 //! here wrote: bollard's types are made from Docker's own description.
 
 mod common;
+#[path = "images/push.rs"]
+mod push;
 #[path = "images/remote.rs"]
 mod remote;
 
@@ -22,7 +24,7 @@ use futures_util::{StreamExt, TryStreamExt};
 
 /// A daemon on a data root of its own; both go with the value.
 struct Daemon {
-    _process: DaemonProcess,
+    process: DaemonProcess,
     docker: Docker,
 }
 
@@ -42,7 +44,7 @@ impl Daemon {
         let path = socket.to_str().unwrap();
         let docker =
             Docker::connect_with_unix(path, 60, bollard::API_DEFAULT_VERSION);
-        Some(Daemon { _process: process, docker: docker.unwrap() })
+        Some(Daemon { process, docker: docker.unwrap() })
     }
 
     /// An image with a shell in it, under the name `base`.

@@ -1,6 +1,7 @@
 //! `POST /build`, as the docker command without buildx uses it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -9,11 +10,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use cgroups::Limits;
 use cli_api::server::{ApiError, Params};
 use http::HeaderMap;
-use layers::build::BuildOptions;
+use layers::build::{BuildOptions, Entitlement};
 
 use super::blocking;
 use super::images::platform;
@@ -26,8 +27,8 @@ use crate::engine::filters::Filters;
 use crate::engine::images::auth::Logins;
 use crate::engine::{Engine, Error};
 
-/// The header with the contents of `--secret`.
-pub(crate) const SECRETS: &str = "x-skiff-build-secrets";
+/// How long the contents of all `--secret`s may be together, as JSON.
+pub(crate) const MOST_SECRETS: u64 = 16 << 20;
 
 type Shared = State<Arc<Engine>>;
 type Pairs = Params<Vec<(String, String)>>;
@@ -54,8 +55,10 @@ async fn build(
         }
     };
     let remote = query.get("remote").to_owned();
-    let tar = streams::upload(body);
+    let length = secrets_length(&query)?;
+    let mut tar = streams::upload(body);
     streams::lines(engine, move |engine, progress| {
+        request.options.secrets = secrets(&mut tar, length)?;
         let context = match remote.as_str() {
             "" => receive(&engine.store, tar)?,
             url => fetch(&engine.store, url, progress, |text| {
@@ -67,17 +70,15 @@ async fn build(
         if let Some(dockerfile) = &context.dockerfile {
             request.options.dockerfile.clone_from(dockerfile);
         }
-        engine.build(context.path(), &request, progress)
+        engine.build(context.path(), request, progress)
     })
     .await
 }
 
 fn asked(query: &Query, headers: &HeaderMap) -> Result<Request, ApiError> {
     refuse(query)?;
-    let mut options = options(query)?;
-    options.secrets = secrets(headers)?;
     Ok(Request {
-        options,
+        options: options(query)?,
         quiet: query.flag("q"),
         explain: query.flag("explain"),
         limits: limits(query)?,
@@ -139,7 +140,7 @@ fn options(query: &Query) -> Result<BuildOptions, ApiError> {
         .filter_map(|(name, value)| Some((name, value?)))
         .collect();
     let network = query.get("networkmode");
-    let epoch = args.get("SOURCE_DATE_EPOCH");
+    let epoch = args.get("SOURCE_DATE_EPOCH").map_or("", String::as_str);
     Ok(BuildOptions {
         dockerfile: query.get("dockerfile").into(),
         target: Some(query.get("target").to_owned())
@@ -155,25 +156,57 @@ fn options(query: &Query) -> Result<BuildOptions, ApiError> {
         squash: query.flag("squash"),
         keep_failed: query.flag("keepfailed"),
         ssh: query.json("ssh")?,
-        source_date_epoch: epoch.and_then(|text| text.parse().ok()),
+        source_date_epoch: streams::seconds(epoch)?,
+        origin: query.get("origin").to_owned(),
+        allow: allowed(query)?,
         args,
         ..BuildOptions::default()
     })
 }
 
-/// Secrets by id, in a header as passwords are: a query would end up in logs.
-/// Only our own client sends it; others have sessions for this.
-fn secrets(headers: &HeaderMap) -> Result<BTreeMap<String, Vec<u8>>, ApiError> {
-    let Some(header) = headers.get(SECRETS) else {
+/// `allow=network.host`, perhaps several times: our own client's `--allow`.
+fn allowed(query: &Query) -> Result<BTreeSet<Entitlement>, ApiError> {
+    let all = query.all("allow");
+    let all = all.iter().map(|text| text.parse());
+    all.collect::<Result<_, String>>().map_err(ApiError::bad_request)
+}
+
+/// `secrets=LENGTH`: so many bytes of the body come before the context and
+/// are secrets. A query would end up in logs, and a header has no room. Only
+/// our own client sends them; others have sessions for this.
+fn secrets_length(query: &Query) -> Result<u64, ApiError> {
+    match query.get("secrets") {
+        "" => Ok(0),
+        text => {
+            let length = text.parse().ok();
+            length.filter(|it| *it <= MOST_SECRETS).ok_or_else(|| {
+                ApiError::bad_request(format!(
+                    "invalid parameter secrets: {text}"
+                ))
+            })
+        }
+    }
+}
+
+/// By their ids.
+fn secrets(
+    body: &mut impl Read,
+    length: u64,
+) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    if length == 0 {
         return Ok(BTreeMap::new());
+    }
+    let broken = |cause: &dyn std::fmt::Display| {
+        Error::Invalid(format!("cannot read the secrets: {cause}"))
     };
-    let secrets = URL_SAFE
-        .decode(header.as_bytes())
-        .ok()
-        .and_then(|json| serde_json::from_slice(&json).ok());
-    secrets.ok_or_else(|| {
-        ApiError::bad_request(format!("invalid header {SECRETS}"))
-    })
+    let mut json = Vec::new();
+    body.take(length).read_to_end(&mut json).map_err(|it| broken(&it))?;
+    let all: BTreeMap<String, String> =
+        serde_json::from_slice(&json).map_err(|it| broken(&it))?;
+    let decoded = all.into_iter().map(|(id, text)| {
+        Ok((id, BASE64.decode(text).map_err(|it| broken(&it))?))
+    });
+    decoded.collect()
 }
 
 /// `a:1.2.3.4,b:…` in one parameter, or several of them.
@@ -262,6 +295,38 @@ mod tests {
         let query = query("ulimits=null&cachefrom=null&buildargs=null");
         assert!(options(&query).unwrap().cache_from.is_empty());
         assert!(limits(&query).unwrap().ulimits.is_empty());
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_by_name() {
+        let said = |text: &str| {
+            let error = options(&query(text)).unwrap_err();
+            format!("{}: {}", error.status.as_u16(), error.message)
+        };
+        let epoch = "buildargs=%7B%22SOURCE_DATE_EPOCH%22%3A%22abc%22%7D";
+        insta::assert_snapshot!(
+            [epoch, "platform=foo", "allow=all"].map(said).join("\n"),
+            @r#""#
+        );
+        assert_eq!(
+            options(&query("allow=network.host")).unwrap().allow,
+            [Entitlement::HostNetwork].into()
+        );
+    }
+
+    #[test]
+    fn secrets_come_before_the_context() {
+        let json = br#"{"a":"eA=="}"#;
+        let mut body = [json, &b"tar"[..]].concat();
+        let mut rest = body.as_slice();
+        let found = secrets(&mut rest, json.len() as u64).unwrap();
+        assert_eq!(found, [("a".to_owned(), b"x".to_vec())].into());
+        assert_eq!(rest, b"tar");
+        body.truncate(3);
+        assert!(secrets(&mut body.as_slice(), 12).is_err(), "cut off");
+        for text in ["secrets=x", "secrets=99999999"] {
+            assert!(secrets_length(&query(text)).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -210,18 +210,9 @@ impl Query {
     /// # Errors
     /// 400 for what is no such number.
     pub(super) fn epoch(&self) -> Result<Option<Timestamp>, ApiError> {
-        let text = self.get("sourcedateepoch");
-        if text.is_empty() {
-            return Ok(None);
-        }
-        let seconds = text.parse().ok();
-        let time = seconds.and_then(|it| Timestamp::from_second(it).ok());
-        time.map(Some).ok_or_else(|| {
-            ApiError::bad_request(format!(
-                "SOURCE_DATE_EPOCH={text}: it must be a number of seconds \
-                 since 1970"
-            ))
-        })
+        let seconds = seconds(self.get("sourcedateepoch"))?;
+        let seconds = seconds.and_then(|it| i64::try_from(it).ok());
+        Ok(seconds.and_then(|it| Timestamp::from_second(it).ok()))
     }
 
     /// A value in JSON; absent, empty and `null` (an empty list in Go) mean
@@ -243,6 +234,25 @@ impl Query {
             }),
         }
     }
+}
+
+/// A value of `SOURCE_DATE_EPOCH`; empty means none, as with BuildKit.
+///
+/// # Errors
+/// 400 for what is no such number, or farther away than dates go.
+pub(super) fn seconds(text: &str) -> Result<Option<u64>, ApiError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let date = |it: &u64| {
+        i64::try_from(*it).is_ok_and(|it| Timestamp::from_second(it).is_ok())
+    };
+    text.parse().ok().filter(date).map(Some).ok_or_else(|| {
+        ApiError::bad_request(format!(
+            "invalid SOURCE_DATE_EPOCH: {text}: it must be a number of \
+             seconds since 1970"
+        ))
+    })
 }
 
 #[cfg(test)]

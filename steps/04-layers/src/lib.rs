@@ -79,6 +79,12 @@ impl Image {
     pub fn layers(&self) -> &[DiffId] {
         &self.config.rootfs.diff_ids
     }
+
+    /// Whether it is for a platform; any will do if none is asked for.
+    pub fn suits(&self, wanted: Option<&Platform>) -> bool {
+        let own = self.config.platform();
+        wanted.is_none_or(|wanted| own.suits(wanted).is_some())
+    }
 }
 
 /// An unpacked layer in the store.

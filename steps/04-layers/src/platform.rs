@@ -33,13 +33,56 @@ pub struct Platform {
     pub os_version: Option<String>,
 }
 
-/// The text has not the form `os/arch[/variant]` or `arch`.
+/// The text has not the form `os/arch[/variant]`, `os` or `arch`. Docker's
+/// sentences.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?}: invalid platform: expected os/arch or os/arch/variant, for \
-     example linux/amd64"
-)]
-pub struct PlatformError(pub String);
+pub enum PlatformError {
+    /// A word alone that is neither a system nor a processor.
+    #[error(
+        "{0:?}: unknown operating system or architecture: invalid argument"
+    )]
+    Unknown(String),
+    /// Too many words.
+    #[error("{0:?}: cannot parse platform specifier: invalid argument")]
+    Form(String),
+    /// A word that is none.
+    #[error(
+        "{part:?} is an invalid component of {whole:?}: platform specifier \
+         component must match \"^[A-Za-z0-9_-]+$\": invalid argument"
+    )]
+    Component {
+        /// The word.
+        part: String,
+        /// The text that it is a part of.
+        whole: String,
+    },
+}
+
+/// What a platform of one word may name, as in Go.
+const SYSTEMS: [&str; 17] = [
+    "aix",
+    "android",
+    "darwin",
+    "dragonfly",
+    "freebsd",
+    "hurd",
+    "illumos",
+    "ios",
+    "js",
+    "linux",
+    "nacl",
+    "netbsd",
+    "openbsd",
+    "plan9",
+    "solaris",
+    "windows",
+    "zos",
+];
+const ARCHITECTURES: [&str; 19] = [
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le",
+    "mipsle", "ppc", "ppc64", "ppc64le", "riscv", "riscv64", "s390", "s390x",
+    "sparc", "sparc64", "wasm",
+];
 
 impl Platform {
     /// A Linux platform without variant.
@@ -106,28 +149,40 @@ fn canonical_arch(name: &str) -> &str {
     }
 }
 
+/// A system on this machine's processor, or Linux on a processor.
+fn one_word(word: &str) -> Result<Platform, PlatformError> {
+    let lower = word.to_lowercase();
+    let os = if lower == "macos" { "darwin" } else { &lower };
+    if SYSTEMS.contains(&os) {
+        return Ok(Platform { os: os.to_owned(), ..Platform::host() });
+    }
+    let arch = canonical_arch(&lower);
+    match ARCHITECTURES.contains(&arch) {
+        true => Ok(Platform::linux(arch)),
+        false => Err(PlatformError::Unknown(word.to_owned())),
+    }
+}
+
 impl FromStr for Platform {
     type Err = PlatformError;
 
     fn from_str(text: &str) -> Result<Platform, PlatformError> {
         let parts: Vec<&str> = text.split('/').collect();
-        let good = |part: &&str| {
-            !part.is_empty()
-                && part.bytes().all(|b| {
-                    b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.')
-                })
+        let good = |part: &&&str| {
+            let byte = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
+            !part.is_empty() && part.bytes().all(byte)
         };
-        if !parts.iter().all(good) {
-            return Err(PlatformError(text.to_owned()));
+        if let Some(part) = parts.iter().find(|part| !good(part)) {
+            let (part, whole) = ((*part).to_owned(), text.to_owned());
+            return Err(PlatformError::Component { part, whole });
         }
         let mut platform = match parts[..] {
-            ["linux"] => Platform::host(),
-            [arch] => Platform::linux(canonical_arch(arch)),
+            [word] => one_word(word)?,
             [os, arch] | [os, arch, _] => Platform {
                 os: os.to_lowercase(),
                 ..Platform::linux(canonical_arch(&arch.to_lowercase()))
             },
-            _ => return Err(PlatformError(text.to_owned())),
+            _ => return Err(PlatformError::Form(text.to_owned())),
         };
         if let [_, _, variant] = parts[..] {
             platform.variant = Some(variant.to_lowercase());
@@ -173,7 +228,20 @@ mod tests {
     fn the_kernels_names_are_understood() {
         let platform: Platform = "linux/x86_64".parse().unwrap();
         assert_eq!(platform.to_string(), "linux/amd64");
-        assert!("linux/".parse::<Platform>().is_err());
-        assert!("a/b/c/d".parse::<Platform>().is_err());
+        assert_eq!("aarch64".parse(), Ok(Platform::linux("arm64")));
+        assert_eq!("linux".parse(), Ok(Platform::host()));
+    }
+
+    #[test]
+    fn what_is_no_platform_is_refused_in_dockers_words() {
+        let texts = ["foo", "linux/", "linux/amd64,linux/arm64", "a/b/c/d"];
+        let said = texts.map(|it| it.parse::<Platform>().unwrap_err());
+        let said = said.map(|it| it.to_string());
+        insta::assert_snapshot!(said.join("\n"), @r#"
+        "foo": unknown operating system or architecture: invalid argument
+        "" is an invalid component of "linux/": platform specifier component must match "^[A-Za-z0-9_-]+$": invalid argument
+        "amd64,linux" is an invalid component of "linux/amd64,linux/arm64": platform specifier component must match "^[A-Za-z0-9_-]+$": invalid argument
+        "a/b/c/d": cannot parse platform specifier: invalid argument
+        "#);
     }
 }

@@ -205,7 +205,9 @@ fn build(
         Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
         None => bail!("--build-arg {pair}: must be NAME=VALUE"),
     });
+    let context = cwd.join(&args.context);
     let options = BuildOptions {
+        origin: context.display().to_string(),
         dockerfile: args.file,
         target: args.target,
         tags: args.tags,
@@ -214,7 +216,6 @@ fn build(
         ..BuildOptions::default()
     };
     let (event, events) = mpsc::channel();
-    let context = cwd.join(&args.context);
     thread::scope(|scope| {
         let job = scope.spawn(|| {
             let mut tell = |it| drop(event.send(it));
@@ -243,11 +244,8 @@ fn show(
     match event {
         BuildEvent::Line(line) => out.write_all(line.as_bytes()),
         BuildEvent::Output(_, bytes) => out.write_all(bytes),
-        BuildEvent::Cache(report) if explain && report.hit => {
-            writeln!(out, " ---> HIT")
-        }
         BuildEvent::Cache(report) if explain => {
-            writeln!(out, " ---> MISS: {}", report.reason)
+            writeln!(out, " ---> {report}")
         }
         _ => Ok(()),
     }
@@ -296,8 +294,8 @@ impl ImageSource for FromRegistry {
         progress: &(dyn Fn(registry::Progress) + Sync),
     ) -> crate::Result<ImageId> {
         let reference = reference.clone().or_latest();
-        if !always && let Ok(image) = self.store.resolve(&reference.familiar())
-        {
+        let here = self.store.resolve(&reference.familiar()).ok();
+        if let Some(image) = here.filter(|it| !always && it.suits(platform)) {
             return Ok(image.id);
         }
         let options = PullOptions {

@@ -1,5 +1,6 @@
 //! `build`.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -7,6 +8,7 @@ use clap::Args;
 use cli_api::client::Payload;
 use http::Method;
 use layers::Reference;
+use layers::build::{Entitlement, remote};
 use layers::reference::ReferenceError;
 use serde_json::{Map, Value, json};
 
@@ -14,7 +16,6 @@ use super::context_tar::BuildContext;
 use super::lent::{Agent, Secret};
 use super::output::{Before, Output, Outputs};
 use super::{repo_and_tag, rescue};
-use crate::api::build::SECRETS;
 use crate::cli::auth::{self, ConfigFile};
 use crate::cli::container::{Ulimit, labels};
 use crate::cli::context::Context;
@@ -117,6 +118,9 @@ pub(crate) struct BuildArgs {
     /// An ssh agent for RUN --mount=type=ssh; may repeat
     #[arg(long, value_name = "default|ID[=SOCKET]")]
     ssh: Vec<Agent>,
+    /// What a RUN may ask for: network.host, security.insecure; may repeat
+    #[arg(long, value_name = "ENTITLEMENT")]
+    allow: Vec<Entitlement>,
     /// Where the result goes: DIR, -, or type=local, tar, docker, oci, image
     /// or registry; may repeat
     #[arg(short, long, value_name = "DIR|-|type=TYPE,dest=PATH")]
@@ -145,17 +149,21 @@ pub(crate) async fn build(
     args: BuildArgs,
 ) -> anyhow::Result<u8> {
     let outputs = args.outputs()?;
-    let (dockerfile, body) = args.body()?;
+    let secrets = Secret::json(&args.secret)?;
+    let length = secrets.len();
+    let (dockerfile, body) = args.body(secrets)?;
     let query = args.query(&dockerfile, &outputs)?;
+    let query = match length {
+        0 => query,
+        _ => query.with("secrets", length.to_string()),
+    }
+    .build();
     let before = match outputs.files_only() {
         true => Some(Before::look(context).await?),
         false => None,
     };
     let config = ConfigFile::load(&context.global)?;
-    let mut headers = vec![("x-registry-config", auth::header(&config.all())?)];
-    if !args.secret.is_empty() {
-        headers.push((SECRETS, Secret::header(&args.secret)?));
-    }
+    let headers = [("x-registry-config", auth::header(&config.all())?)];
     let answer =
         context.client.send_with(Method::POST, &query, body, &headers).await?;
     let show = match (args.quiet, outputs.take_stdout()) {
@@ -198,53 +206,65 @@ async fn follow(context: &Context, mut shown: Shown) -> anyhow::Result<String> {
 }
 
 impl BuildArgs {
-    /// The Dockerfile's path in the archive, and the archive.
-    fn body(&self) -> anyhow::Result<(String, Payload)> {
+    /// The Dockerfile's path in the archive, and the archive after the
+    /// secrets.
+    fn body(&self, secrets: Vec<u8>) -> anyhow::Result<(String, Payload)> {
         if self.context == Path::new("-") {
-            return self.body_from_stdin();
+            return self.body_from_stdin(secrets);
         }
         if self.remote().is_some() {
             let file = self.file.as_deref().unwrap_or(Path::new(""));
-            return Ok((file.to_string_lossy().into_owned(), Payload::none()));
+            let name = file.to_string_lossy().into_owned();
+            let body = match secrets.is_empty() {
+                true => Payload::none(),
+                false => tar(secrets, |_| Ok(())),
+            };
+            return Ok((name, body));
         }
         let files = BuildContext::open(&self.context, self.file.as_deref())?;
         files.check()?;
         let dockerfile = files.dockerfile.clone();
-        let body =
-            download::written("application/x-tar", move |out| files.write(out));
-        Ok((dockerfile, body))
+        Ok((dockerfile, tar(secrets, move |out| files.write(out))))
     }
 
     /// The URL, if the context is at one; the daemon fetches it.
     fn remote(&self) -> Option<&str> {
-        const BEGINNINGS: [&str; 6] =
-            ["http://", "https://", "git://", "ssh://", "git@", "github.com/"];
         let text = self.context.to_str()?;
         // As with Docker, a directory of that name is the directory.
-        let is = BEGINNINGS.iter().any(|it| text.starts_with(it));
+        let is = remote::Remote::of_context(text).is_some();
         (is && !self.context.exists()).then_some(text)
     }
 
+    /// What tells this context from others; nothing does for one that comes
+    /// on standard input.
+    fn origin(&self) -> Option<String> {
+        if self.context == Path::new("-") {
+            return None;
+        }
+        let path = || self.context.canonicalize().ok();
+        let place = self.remote().map(PathBuf::from).or_else(path)?;
+        Some(place.display().to_string())
+    }
+
     /// A tar archive, or else a Dockerfile without a context.
-    fn body_from_stdin(&self) -> anyhow::Result<(String, Payload)> {
+    fn body_from_stdin(
+        &self,
+        secrets: Vec<u8>,
+    ) -> anyhow::Result<(String, Payload)> {
         use std::io::{BufRead, Read};
-        let mut input = std::io::BufReader::new(std::io::stdin());
-        let is_text = std::str::from_utf8(input.fill_buf()?).is_ok_and(|it| {
-            // Archives have zeros, and so do compressed ones.
-            !it.contains('\0')
-        });
+        let mut input = io::BufReader::new(io::stdin());
+        let is_text = remote::is_dockerfile(input.fill_buf()?);
         let name = self.file.as_deref().unwrap_or(Path::new("Dockerfile"));
         let name = name.to_string_lossy().into_owned();
         if !is_text {
-            let body = download::written("application/x-tar", move |out| {
-                std::io::copy(&mut input, out).map(drop)
-            });
+            let body =
+                tar(secrets, move |out| io::copy(&mut input, out).map(drop));
             return Ok((name, body));
         }
         let mut text = Vec::new();
         input.read_to_end(&mut text)?;
         let file = name.clone();
-        let body = download::written("application/x-tar", move |out| {
+        let body = tar(secrets, move |out| {
             let mut builder = tar::Builder::new(out);
             let mut header = tar::Header::new_gnu();
             header.set_mode(0o644);
@@ -278,11 +298,12 @@ impl BuildArgs {
         &self,
         dockerfile: &str,
         outputs: &Outputs,
-    ) -> anyhow::Result<String> {
+    ) -> anyhow::Result<Query> {
         let query = Query::new("/build")
             .with("version", "1")
             .with("dockerfile", dockerfile)
             .maybe("remote", self.remote())
+            .maybe("origin", self.origin())
             .flag("nocache", self.no_cache)
             .flag("pull", self.pull)
             .flag("q", self.quiet)
@@ -302,7 +323,7 @@ impl BuildArgs {
             .maybe("cpusetmems", self.cpuset_mems.as_deref())
             .maybe("shmsize", self.shm_size)
             .maybe("cgroupparent", self.cgroup_parent.as_deref());
-        self.lists(query, outputs).map(Query::build)
+        self.lists(query, outputs)
     }
 
     /// Parameters that repeat, and those that are JSON.
@@ -317,6 +338,9 @@ impl BuildArgs {
         }
         for host in &self.add_host {
             query = query.with("extrahosts", host);
+        }
+        for entitlement in &self.allow {
+            query = query.with("allow", entitlement.to_string());
         }
         if !self.rm {
             query = query.with("rm", "0");
@@ -342,6 +366,18 @@ impl BuildArgs {
         }
         Ok(query)
     }
+}
+
+/// What `write` writes, with the secrets before it: the engine is told how long
+/// they are.
+fn tar(
+    secrets: Vec<u8>,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
+) -> Payload {
+    download::written("application/x-tar", move |out| {
+        out.write_all(&secrets)?;
+        write(out)
+    })
 }
 
 /// A name alone takes its value from our environment; null if it has none.

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File, FileType};
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
@@ -15,8 +14,9 @@ pub(crate) struct BuildContext {
     ignore: Ignore,
     /// The Dockerfile's path in the archive.
     pub(crate) dockerfile: String,
-    /// A Dockerfile from elsewhere, which is added under that path.
-    outside: Option<Vec<u8>>,
+    /// What is added to the directory's files: a Dockerfile from elsewhere,
+    /// and what is to be ignored with it.
+    added: Vec<(String, Vec<u8>)>,
 }
 
 impl BuildContext {
@@ -42,14 +42,30 @@ impl BuildContext {
         );
         let given =
             dockerfile.map_or_else(|| root.join("Dockerfile"), Path::to_owned);
-        let (name, outside) = if given == Path::new("-") {
+        let (dockerfile, outside) = if given == Path::new("-") {
             let text = io::read_to_string(io::stdin())?;
             (OUTSIDE.to_owned(), Some(text.into_bytes()))
         } else {
             locate(&root, &given)?
         };
-        let ignore = ignore_for(&root, &given)?;
-        Ok(BuildContext { root, ignore, dockerfile: name, outside })
+        let file = ignore_file(&root, &given);
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(it) if it.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(why) => anyhow::bail!("cannot read {}: {why}", file.display()),
+        };
+        let ignore = Ignore::parse(&text)
+            .map_err(|why| anyhow::anyhow!("{}: {why}", file.display()))?;
+        let added = match outside {
+            None => Vec::new(),
+            Some(content) => {
+                let own = format!("{OUTSIDE}{IGNORE}");
+                // COPY must not see what is not in the directory.
+                let all = format!("{text}\n{OUTSIDE}\n{own}\n");
+                vec![(OUTSIDE.into(), content), (own, all.into_bytes())]
+            }
+        };
+        Ok(BuildContext { root, ignore, dockerfile, added })
     }
 
     /// Whether everything that is to be sent can be read. Found out before
@@ -85,15 +101,11 @@ impl BuildContext {
         self.walk(Path::new(""), &mut |path, kind| {
             append(&mut builder, &self.root.join(path), path, kind)
         })?;
-        if let Some(text) = &self.outside {
+        for (name, text) in &self.added {
             let mut header = tar::Header::new_gnu();
             header.set_mode(0o644);
             header.set_size(text.len() as u64);
-            builder.append_data(
-                &mut header,
-                &self.dockerfile,
-                text.as_slice(),
-            )?;
+            builder.append_data(&mut header, name, text.as_slice())?;
         }
         builder.into_inner()?.flush()
     }
@@ -124,15 +136,18 @@ impl BuildContext {
         Ok(())
     }
 
-    /// The builder itself needs the Dockerfile and the ignore file even if
+    /// The builder itself needs the Dockerfile and the ignore files even if
     /// they are ignored; it keeps COPY from seeing them.
     fn skips(&self, path: &Path) -> bool {
         let text = path.to_string_lossy();
-        let needed =
-            text == self.dockerfile.as_str() || text == ".dockerignore";
+        let needed = text == IGNORE
+            || text.strip_suffix(IGNORE).unwrap_or(&text) == self.dockerfile;
         !needed && self.ignore.excludes(&text)
     }
 }
+
+/// Alone for the directory; at the end of a Dockerfile's name for that.
+const IGNORE: &str = ".dockerignore";
 
 /// The name under which a Dockerfile from elsewhere is sent.
 const OUTSIDE: &str = ".dockerfile.outside";
@@ -187,22 +202,19 @@ fn locate(
     }
 }
 
-/// `NAME.dockerignore` beside the Dockerfile, else the context's.
-fn ignore_for(root: &Path, dockerfile: &Path) -> anyhow::Result<Ignore> {
-    let mut own = dockerfile.as_os_str().as_bytes().to_vec();
-    own.extend_from_slice(b".dockerignore");
-    let own = PathBuf::from(std::ffi::OsStr::from_bytes(&own));
-    let file = match own.is_file() {
+/// `NAME.dockerignore` beside the Dockerfile, which is looked for as
+/// [`locate`] does it; else the directory's own.
+fn ignore_file(root: &Path, dockerfile: &Path) -> PathBuf {
+    let mut own = dockerfile.as_os_str().to_owned();
+    own.push(IGNORE);
+    let own = match dockerfile.exists() {
+        true => PathBuf::from(own),
+        false => root.join(own),
+    };
+    match own.is_file() {
         true => own,
-        false => root.join(".dockerignore"),
-    };
-    let text = match fs::read_to_string(&file) {
-        Ok(text) => text,
-        Err(it) if it.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(why) => anyhow::bail!("cannot read {}: {why}", file.display()),
-    };
-    Ignore::parse(&text)
-        .map_err(|why| anyhow::anyhow!("{}: {why}", file.display()))
+        false => root.join(IGNORE),
+    }
 }
 
 #[cfg(test)]
@@ -254,8 +266,37 @@ mod tests {
         let file = two.path().join("My.dockerfile");
         fs::write(&file, "FROM y").unwrap();
         let context = BuildContext::open(one.path(), Some(&file)).unwrap();
-        assert_eq!(names(&context), [OUTSIDE]);
+        let ignore = format!("{OUTSIDE}{IGNORE}");
+        assert_eq!(names(&context), [OUTSIDE, &ignore]);
         assert_eq!(context.dockerfile, OUTSIDE);
+    }
+
+    #[test]
+    fn a_dockerfiles_own_ignore_file_wins_and_is_sent_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = [
+            ("Dockerfile.dev", "FROM y"),
+            ("Dockerfile.dev.dockerignore", "*\n!b\n"),
+            (".dockerignore", "b\n"),
+            ("a", ""),
+            ("b", ""),
+        ];
+        for (name, text) in files {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        // Named as seen from the context, which is not where we are.
+        let file = Path::new("Dockerfile.dev");
+        let context = BuildContext::open(dir.path(), Some(file)).unwrap();
+        let sent = [
+            ".dockerignore",
+            "Dockerfile.dev",
+            "Dockerfile.dev.dockerignore",
+            "b",
+        ];
+        assert_eq!(names(&context), sent);
+        let context =
+            BuildContext::open(dir.path(), Some(&dir.path().join("a")));
+        assert_eq!(names(&context.unwrap()).last().unwrap(), "a");
     }
 
     #[test]

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::cli::auth;
+use crate::api::build::MOST_SECRETS;
 
-/// All of a build together: they travel in a header, and servers limit those.
-const LARGEST: usize = 64 << 10;
+/// As with Docker.
+const LARGEST: usize = 500 << 10;
 
 /// One `--secret`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,24 +66,29 @@ impl FromStr for Secret {
 }
 
 impl Secret {
-    /// The header that carries all of them.
-    pub(super) fn header(secrets: &[Secret]) -> anyhow::Result<String> {
-        let mut contents = BTreeMap::new();
-        let mut total = 0;
-        for secret in secrets {
-            let content = secret.content()?;
-            total += content.len();
-            anyhow::ensure!(
-                total <= LARGEST,
-                "secret {}: {} bytes are too many, all secrets of a build \
-                 together may have {LARGEST}; lend a larger file with RUN \
-                 --mount=type=bind,from=IMAGE",
-                secret.id,
-                content.len()
-            );
-            contents.insert(&secret.id, content);
+    /// All of them as the engine wants them; nothing if there are none.
+    pub(super) fn json(secrets: &[Secret]) -> anyhow::Result<Vec<u8>> {
+        if secrets.is_empty() {
+            return Ok(Vec::new());
         }
-        auth::header(&contents)
+        let mut contents = BTreeMap::new();
+        for secret in secrets {
+            let (id, content) = (&secret.id, secret.content()?);
+            anyhow::ensure!(
+                content.len() <= LARGEST,
+                "secret {id} too big. max size 500KB; lend a larger file with \
+                 RUN --mount=type=bind,from=IMAGE"
+            );
+            contents.insert(id, STANDARD.encode(content));
+        }
+        let json = serde_json::to_vec(&contents)?;
+        anyhow::ensure!(
+            json.len() as u64 <= MOST_SECRETS,
+            "the secrets of this build are too big together: {} bytes, at \
+             most {MOST_SECRETS}",
+            json.len()
+        );
+        Ok(json)
     }
 
     fn content(&self) -> anyhow::Result<Vec<u8>> {

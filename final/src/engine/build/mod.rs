@@ -51,9 +51,10 @@ impl Engine {
     pub fn build(
         self: &Arc<Self>,
         context: &Path,
-        request: &Request,
+        mut request: Request,
         progress: &Progress,
     ) -> Result<()> {
+        request.options.cancel = progress.cancel();
         let gone = || progress.gone();
         let mut runner = Runner::new(self, request.limits.clone(), &gone);
         runner.hold_failed = request.hold_failed;
@@ -69,11 +70,11 @@ impl Engine {
             runner: &runner,
             images: &source,
         };
-        let mut teller = Teller { progress, request };
+        let mut teller = Teller { progress, request: &request };
         let built = builder
             .build(context, &request.options, &mut |event| teller.tell(event));
         match built {
-            Ok(id) => self.built(&id, request, progress),
+            Ok(id) => self.built(&id, &request, progress),
             // Nothing has begun yet, so this is an error of the request.
             Err(error @ BuildError::Syntax(_)) if !progress.began() => {
                 return Err(Error::Invalid(error.to_string()));
@@ -139,11 +140,7 @@ impl Teller<'_> {
                 pull::tell(self.progress, &step);
             }
             BuildEvent::Cache(report) if self.request.explain && !quiet => {
-                let verdict = match report.hit {
-                    true => "HIT".to_owned(),
-                    false => format!("MISS: {}", report.reason),
-                };
-                self.progress.stream(&format!(" ---> {verdict}\n"));
+                self.progress.stream(&format!(" ---> {report}\n"));
             }
             _ => {}
         }

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use layers::Store;
+use layers::build::remote::{GITHUB, Remote, is_dockerfile};
 
 use super::context::{Context, directory, receive};
 use super::git::Git;
@@ -35,8 +36,7 @@ pub fn fetch(
     tell(&format!("Downloading build context from {url}\n"));
     let mut body = BufReader::new(remote::get(url, &progress.cancel())?);
     let begin = body.fill_buf().map_err(|it| remote::failed(url, &it))?;
-    // Archives have zeros in them, and so have compressed ones.
-    if begin.contains(&0) {
+    if !is_dockerfile(begin) {
         return receive(store, body);
     }
     let mut context = Context::whole(directory(store)?);
@@ -67,21 +67,14 @@ struct Repository {
 impl Repository {
     /// `None` for what Docker does not take for a repository.
     fn parse(text: &str) -> Option<Repository> {
-        let (url, fragment) = text.split_once('#').unwrap_or((text, ""));
-        let http = url.starts_with("http://") || url.starts_with("https://");
-        let is_git = match http {
-            true => url.ends_with(".git"),
-            false => ["git://", "ssh://", "git@", "github.com/"]
-                .iter()
-                .any(|it| url.starts_with(it)),
-        };
-        if !is_git {
+        if Remote::of_context(text) != Some(Remote::Repository) {
             return None;
         }
+        let (url, fragment) = text.split_once('#').unwrap_or((text, ""));
         let (reference, directory) =
             fragment.split_once(':').unwrap_or((fragment, ""));
         let reference = if reference.is_empty() { "HEAD" } else { reference };
-        let url = match url.starts_with("github.com/") {
+        let url = match url.starts_with(GITHUB) {
             true => format!("https://{url}"),
             false => url.to_owned(),
         };

@@ -49,7 +49,7 @@ pub enum CatalogueError {
         /// The recipe.
         name: String,
         /// What went wrong.
-        source: BuildError,
+        source: Box<BuildError>,
     },
     /// The store said no.
     #[error(transparent)]
@@ -225,7 +225,8 @@ impl Recipe {
             for line in last_lines(&output, 20) {
                 progress(line.to_owned());
             }
-            CatalogueError::Build { name: self.name.clone(), source }
+            let (name, source) = (self.name.clone(), Box::new(source));
+            CatalogueError::Build { name, source }
         })
     }
 

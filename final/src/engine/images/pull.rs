@@ -259,9 +259,7 @@ impl Source<'_> {
     ) -> layers::Result<ImageId> {
         let name = reference.to_string();
         let image = self.engine.store.resolve(&name)?;
-        let fits = platform
-            .is_none_or(|it| image.config.platform().suits(it).is_some());
-        match fits {
+        match image.suits(platform) {
             true => Ok(image.id),
             false => Err(layers::Error::NoSuchImage(name)),
         }

@@ -1,55 +1,49 @@
 //! What ADD can do and COPY cannot: URLs, and tars that unpack themselves.
 
+use super::ignore::clean;
+use super::remote::{self, Remote};
 use super::tree::hex;
 use crate::Result;
 use crate::apply;
 use crate::compress;
 use crate::error::io_at;
-use crate::registry::agent_config;
+use crate::registry::Cancel;
 use sha2::{Digest as _, Sha256};
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
-use ureq::Agent;
-
-/// Whether an ADD source is an address and not a path.
-pub(super) fn is_remote(source: &str) -> bool {
-    let schemes = ["http://", "https://", "git://", "ssh://", "git@"];
-    schemes.iter().any(|scheme| source.starts_with(scheme))
-}
 
 /// Fetches a URL into `room`; returns the file's name there.
 pub(super) fn download(
     url: &str,
     checksum: Option<&str>,
     room: &Path,
+    cancel: &Cancel,
 ) -> std::result::Result<String, String> {
-    let plain = url.split(['?', '#']).next().unwrap_or(url);
-    if !plain.starts_with("http") || plain.ends_with(".git") {
+    if Remote::of(url) == Some(Remote::Repository) {
         return Err(format!(
             "ADD of the git repository {url} is not supported: clone it in \
              a RUN, or ADD its tar archive's URL"
         ));
     }
+    let plain = url.split(['?', '#']).next().unwrap_or(url);
     let after_host = plain.splitn(4, '/').nth(3).unwrap_or_default();
     let name = after_host.rsplit('/').find(|part| !part.is_empty());
     let Some(name) = name else {
         return Err(format!("cannot determine filename from url: {url}"));
     };
-    let response = Agent::from(agent_config().build())
-        .get(url)
-        .call()
-        .map_err(|error| format!("failed to GET {url}: {error}"))?;
+    let response = remote::get(url, cancel)?;
     let modified = response
         .headers()
         .get("last-modified")
         .and_then(|value| http_time(value.to_str().ok()?));
     let path = room.join(name);
     let mut body = response.into_body().into_reader();
-    let digest = save(&mut body, &path)
-        .map_err(|error| format!("failed to GET {url}: {error}"))?;
+    let digest =
+        save(&mut body, &path).map_err(|error| remote::failed(url, &error))?;
     if let Some(want) = checksum
         && want != digest
     {
@@ -186,6 +180,19 @@ pub(super) fn unpack(archive: &Path, room: &Path) -> Result<()> {
     )
 }
 
+/// The directories that an archive has entries for, by their clean names.
+pub(super) fn directories(archive: &Path) -> Result<HashSet<String>> {
+    let mut tar = tar::Archive::new(opened(archive)?);
+    let read = |entry: io::Result<tar::Entry<'_, _>>| {
+        let entry = entry?;
+        let name = clean(&entry.path()?.to_string_lossy());
+        Ok(entry.header().entry_type().is_dir().then_some(name))
+    };
+    tar.entries()
+        .and_then(|all| all.filter_map(|it| read(it).transpose()).collect())
+        .map_err(io_at("read", archive))
+}
+
 /// The same tar with no time later than `epoch`.
 pub(super) fn clamped(
     mut tar: impl Read,
@@ -260,8 +267,8 @@ mod tests {
     #[test]
     fn git_is_refused_by_name() {
         for url in ["git@example.org:a/b", "https://example.org/a/b.git"] {
-            assert!(is_remote(url));
-            let error = download(url, None, Path::new("/")).unwrap_err();
+            let (room, cancel) = (Path::new("/"), Cancel::default());
+            let error = download(url, None, room, &cancel).unwrap_err();
             assert!(error.contains("not supported"), "{error}");
         }
     }

@@ -6,9 +6,10 @@
 //! whatever the Dockerfile is called and wherever it lies.
 //!
 //! A hit needs no explanation; a miss does. So the inputs of the last build
-//! of the same thing are kept too, and compared: see [`Inputs::reason`].
+//! of the same thing are kept too, and compared: see [`super::explain`].
 
 use super::copy_step::Summary;
+use super::explain::Trace;
 use super::tree::Print;
 use crate::error::io_at;
 use crate::{DiffId, Digest, Layer, Result};
@@ -36,7 +37,7 @@ pub(super) struct Inputs {
     pub(super) base: String,
     /// The ARGs that a RUN sees.
     pub(super) args: BTreeMap<String, String>,
-    /// The files of a COPY: path and fingerprint.
+    /// The files of a COPY.
     pub(super) files: Vec<Print>,
 }
 // ANCHOR_END: inputs
@@ -70,9 +71,6 @@ impl From<&CachedLayer> for Layer {
         Self { diff_id: layer.diff_id.clone(), size: layer.size }
     }
 }
-
-/// The inputs of a whole build, by the place of the step.
-pub(super) type Trace = BTreeMap<String, Inputs>;
 
 /// The cache's directory, `images/build-cache` in the data root.
 #[derive(Debug, Clone)]
@@ -271,123 +269,5 @@ impl Inputs {
         // give the same JSON. Only non-text keys could fail.
         let bytes = serde_json::to_vec(&(RULES, self)).unwrap_or_default();
         Digest::of(&bytes).hex().to_owned()
-    }
-
-    /// What is different from the last time, in words.
-    pub(super) fn reason(&self, last: Option<&Inputs>) -> String {
-        let Some(last) = last else {
-            return "this step was not part of the last build".into();
-        };
-        let mut reasons = Vec::new();
-        if last.instruction != self.instruction {
-            let was = &last.instruction;
-            reasons.push(format!("the instruction changed, it was: {was}"));
-        }
-        if last.base != self.base {
-            reasons.push(format!(
-                "the base image changed: it was {}, it is {}",
-                short(&last.base),
-                short(&self.base)
-            ));
-        }
-        reasons.extend(changed_args(&last.args, &self.args));
-        reasons.extend(changed_files(&last.files, &self.files));
-        if reasons.is_empty() && last.parent != self.parent {
-            reasons.push("a step before it ran again".into());
-        }
-        if reasons.is_empty() {
-            reasons.push("the result of the last build is gone".into());
-        }
-        reasons.join("; ")
-    }
-}
-
-/// Twelve digits, as everywhere.
-fn short(id: &str) -> &str {
-    id.strip_prefix("sha256:").and_then(|hex| hex.get(..12)).unwrap_or(id)
-}
-
-/// Values are shown: they are no secrets, `docker history` shows them too.
-fn changed_args(
-    old: &BTreeMap<String, String>,
-    new: &BTreeMap<String, String>,
-) -> Vec<String> {
-    let mut found = Vec::new();
-    for (name, value) in new {
-        match old.get(name) {
-            None => found.push(format!("build argument {name} is new")),
-            Some(was) if was != value => found.push(format!(
-                "build argument {name} changed from {was:?} to {value:?}"
-            )),
-            Some(_) => {}
-        }
-    }
-    let gone = old.keys().filter(|name| !new.contains_key(*name));
-    found.extend(gone.map(|name| format!("build argument {name} is gone")));
-    found
-}
-
-/// Up to five names of each kind: enough to see that it was the editor's
-/// backup file again.
-fn changed_files(old: &[Print], new: &[Print]) -> Vec<String> {
-    let map = |prints: &[Print]| -> BTreeMap<String, String> {
-        prints.iter().cloned().collect()
-    };
-    let (old, new) = (map(old), map(new));
-    let pick = |test: &dyn Fn(&str) -> bool, of: &BTreeMap<String, String>| {
-        let names = of.keys().filter(|name| test(name)).cloned();
-        names.collect::<Vec<String>>()
-    };
-    let changed = |name: &str| old.get(name).is_some_and(|o| *o != new[name]);
-    let lists = [
-        ("changed", pick(&changed, &new)),
-        ("added", pick(&|name| !old.contains_key(name), &new)),
-        ("removed", pick(&|name| !new.contains_key(name), &old)),
-    ];
-    let named = lists.into_iter().filter(|(_, names)| !names.is_empty());
-    named.map(|(what, names)| format!("{what}: {}", some(&names))).collect()
-}
-
-fn some(names: &[String]) -> String {
-    const SHOWN: usize = 5;
-    let mut text = names[..names.len().min(SHOWN)].join(", ");
-    if names.len() > SHOWN {
-        text.push_str(&format!(" and {} more", names.len() - SHOWN));
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn inputs() -> Inputs {
-        Inputs {
-            parent: "p".into(),
-            instruction: "COPY . .".into(),
-            args: [("V".to_owned(), "1".to_owned())].into(),
-            files: vec![("a".into(), "1".into()), ("b".into(), "1".into())],
-            ..Inputs::default()
-        }
-    }
-
-    #[test]
-    fn a_miss_names_what_changed() {
-        let last = inputs();
-        let mut now = inputs();
-        assert_eq!(now.key(), last.key());
-        now.files = vec![("a".into(), "2".into()), ("c".into(), "1".into())];
-        now.args.insert("V".into(), "2".into());
-        now.parent = "other".into();
-        assert_ne!(now.key(), last.key());
-        assert_eq!(
-            now.reason(Some(&last)),
-            "build argument V changed from \"1\" to \"2\"; changed: a; \
-             added: c; removed: b"
-        );
-        let mut now = inputs();
-        now.parent = "other".into();
-        let reason = now.reason(Some(&last));
-        assert_eq!(reason, "a step before it ran again");
     }
 }

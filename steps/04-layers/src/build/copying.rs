@@ -9,6 +9,7 @@
 
 use super::ignore::Ignore;
 use super::mode::Chmod;
+use super::through::Through;
 use super::tree::{Found, Tree};
 use crate::error::io_at;
 use crate::{Error, Result};
@@ -32,14 +33,16 @@ pub(super) struct Copier<'a> {
     pub(super) mode: Option<Chmod>,
     /// `--exclude`, relative to each source.
     pub(super) exclude: &'a Ignore,
+    /// An archive goes through links of the destination, others do not.
+    pub(super) through: Option<Through<'a>>,
     /// Times to put back on directories that were written into.
     pub(super) times: BTreeMap<PathBuf, Timestamps>,
 }
 
 impl<'a> Copier<'a> {
     pub(super) fn new(tree: &'a Tree, exclude: &'a Ignore) -> Self {
-        let (owner, mode, times) = (None, None, BTreeMap::new());
-        Self { tree, owner, mode, exclude, times }
+        let (owner, mode, through, times) = (None, None, None, BTreeMap::new());
+        Self { tree, owner, mode, exclude, through, times }
     }
 
     /// Copies a source to exactly `to`: a file, or a directory's contents.
@@ -63,7 +66,17 @@ impl<'a> Copier<'a> {
                 true => to.to_owned(),
                 false => to.join(inner),
             };
-            let copied = self.one(&root.join(name), &to, meta, whole);
+            let landed = match &self.through {
+                Some(through) if !whole => through.landing(to),
+                _ => Ok(to),
+            };
+            let copied = landed.and_then(|to| {
+                let leads = meta.is_dir() && self.leads_on(&to, text)?;
+                match leads {
+                    true => Ok(()),
+                    false => self.one(&root.join(name), &to, meta, whole),
+                }
+            });
             copied.map_err(|error| {
                 failure = Some(error);
                 io::Error::from(io::ErrorKind::Other)
@@ -72,6 +85,24 @@ impl<'a> Copier<'a> {
         match failure {
             Some(error) => Err(error),
             None => walked.map_err(io_at("read", &from.path)),
+        }
+    }
+
+    /// Whether there is a link in a directory's place that its contents go
+    /// through. One that has to make room for the directory is removed.
+    fn leads_on(&self, to: &Path, inner: &str) -> Result<bool> {
+        let Some(through) = &self.through else { return Ok(false) };
+        let there = fs::symlink_metadata(to);
+        if !there.is_ok_and(|meta| meta.is_symlink()) {
+            return Ok(false);
+        }
+        if through.names(inner)? {
+            fs::remove_file(to).map_err(io_at("replace", to))?;
+            return Ok(false);
+        }
+        match through.leads(to)? {
+            true => Ok(true),
+            false => Err(no_directory(to)),
         }
     }
 

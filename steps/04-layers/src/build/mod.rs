@@ -25,7 +25,9 @@ mod cache;
 mod copy_step;
 mod copying;
 pub mod dockerfile;
+mod entitlement;
 pub mod expand;
+mod explain;
 mod glob;
 pub mod ignore;
 mod link;
@@ -35,6 +37,7 @@ mod mounted;
 mod options;
 mod output;
 mod plan;
+pub mod remote;
 mod rootpath;
 mod run_mounts;
 mod run_step;
@@ -42,6 +45,7 @@ mod scope;
 mod session;
 mod stage;
 mod step;
+mod through;
 mod tree;
 mod users;
 
@@ -49,6 +53,7 @@ pub use cache::{
     CachedStep, cached_layers, cached_steps, forget_steps, prune_cache,
 };
 pub use dockerfile::Dockerfile;
+pub use entitlement::Entitlement;
 pub use metadata::change;
 pub use options::{BuildError, BuildEvent, BuildOptions, CacheReport};
 
@@ -95,13 +100,24 @@ impl Builder<'_> {
             });
         }
         let (name, text) = read_dockerfile(context, &options.dockerfile)?;
-        let file = Dockerfile::parse(&text)?;
         let tree = tree::Tree {
             root: canonical(context)?,
             ignore: read_ignore(context, &name)?,
             owners: false,
         };
-        Session::new(self, options, &file, tree, events)?.run()
+        self.build_text(&text, tree, options, events)
+            .map_err(|error| error.in_file(&name))
+    }
+
+    fn build_text(
+        &self,
+        text: &str,
+        context: tree::Tree,
+        options: &BuildOptions,
+        events: output::Events<'_>,
+    ) -> Result<ImageId, BuildError> {
+        let file = Dockerfile::parse(text)?;
+        Session::new(self, options, &file, context, events)?.run()
     }
 }
 

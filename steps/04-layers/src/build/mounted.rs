@@ -135,8 +135,8 @@ impl<'a> StageBuild<'_, 'a> {
                 )),
             },
             Origin::Image(name) => {
-                let platform = Some(self.session.platform());
-                let id = self.fetch(&name, platform.as_ref(), false)?;
+                let platform = self.session.options.platform.as_ref();
+                let id = self.fetch(&name, platform, false)?;
                 let image = self.session.builder.store.image(&id)?;
                 Ok(image.layers().to_vec())
             }

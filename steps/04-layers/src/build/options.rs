@@ -1,10 +1,12 @@
 //! What a build is asked to do, what it tells on the way, how it fails.
 
 use super::dockerfile::{Excerpt, SyntaxError};
-use crate::registry::Progress;
+use super::entitlement::Entitlement;
+use crate::registry::{Cancel, Progress};
 use crate::{ImageId, Platform, Reference, RunMount, Stream};
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 /// The flags of `docker build`.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +45,13 @@ pub struct BuildOptions {
     /// `SOURCE_DATE_EPOCH`: seconds since 1970. No time in the image is
     /// later, and its own times are this one.
     pub source_date_epoch: Option<u64>,
+    /// Where the context comes from, as a person would name it. It tells
+    /// builds without a name apart when they are compared with their last.
+    pub origin: String,
+    /// `--allow`: what no RUN may have without it.
+    pub allow: BTreeSet<Entitlement>,
+    /// Ends what waits for a server.
+    pub cancel: Cancel,
 }
 
 /// What happens, in order.
@@ -70,10 +79,25 @@ pub struct CacheReport {
     pub step: usize,
     /// The instruction's text.
     pub instruction: String,
+    /// Whether the base image brought it along (ONBUILD).
+    pub trigger: bool,
     /// Whether the result of an earlier build was used.
     pub hit: bool,
     /// What is different from the last build; empty for a hit.
     pub reason: String,
+}
+
+/// As `--explain` shows it. A trigger has no `Step` line that says its text.
+impl fmt::Display for CacheReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.trigger {
+            write!(f, "ONBUILD {}: ", self.instruction)?;
+        }
+        match self.hit {
+            true => f.write_str("HIT"),
+            false => write!(f, "MISS: {}", self.reason),
+        }
+    }
 }
 
 /// Why there is no image.
@@ -115,8 +139,19 @@ pub enum BuildError {
         reason: &'static str,
     },
     /// The store, the registry or a file system said no.
-    #[error(transparent)]
-    Layers(#[from] crate::Error),
+    #[error("{error}{}", quoted(excerpt.as_ref()))]
+    Layers {
+        /// What it said.
+        error: Box<crate::Error>,
+        /// The line of the instruction that wanted it.
+        excerpt: Option<Excerpt>,
+    },
+}
+
+impl From<crate::Error> for BuildError {
+    fn from(error: crate::Error) -> Self {
+        Self::Layers { error: Box::new(error), excerpt: None }
+    }
 }
 
 impl BuildError {
@@ -132,6 +167,35 @@ impl BuildError {
     pub(super) fn step(message: impl Into<String>, at: &Excerpt) -> Self {
         let excerpt = Some(at.clone());
         Self::Step { message: message.into(), excerpt }
+    }
+
+    /// The same with the instruction's line, if it has no place of its own.
+    pub(super) fn at(self, at: &Excerpt) -> Self {
+        let place = || Some(at.clone());
+        match self {
+            Self::Step { message, excerpt } => {
+                Self::Step { message, excerpt: excerpt.or_else(place) }
+            }
+            Self::Layers { error, excerpt } => {
+                Self::Layers { error, excerpt: excerpt.or_else(place) }
+            }
+            other => other,
+        }
+    }
+
+    /// The same with the Dockerfile's name, if it is about a line of it.
+    pub(super) fn in_file(mut self, name: &Path) -> Self {
+        let excerpt = match &mut self {
+            Self::Syntax(SyntaxError { excerpt, .. })
+            | Self::Step { excerpt, .. }
+            | Self::Layers { excerpt, .. } => excerpt.as_mut(),
+            Self::Command { excerpt, .. } => Some(excerpt),
+            Self::Stopped | Self::Refused { .. } => None,
+        };
+        if let Some(excerpt) = excerpt {
+            excerpt.file = name.display().to_string();
+        }
+        self
     }
 }
 

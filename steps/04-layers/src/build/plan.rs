@@ -71,7 +71,8 @@ impl Plan {
         visit(target, file, &bases, &mut order)?;
         order.sort_unstable();
         let length = |index: &usize| file.stages[*index].body.len() + 1;
-        let steps = order.iter().map(length).sum();
+        let in_stages: usize = order.iter().map(length).sum();
+        let steps = file.globals.len() + in_stages;
         Ok(Self { bases, order, steps })
     }
 
@@ -89,7 +90,8 @@ impl Plan {
         file: &Dockerfile,
     ) -> usize {
         let stages = self.order[..place].iter();
-        stages.map(|index| file.stages[*index].body.len() + 1).sum()
+        let before = stages.map(|index| file.stages[*index].body.len() + 1);
+        file.globals.len() + before.sum::<usize>()
     }
 }
 

@@ -31,9 +31,9 @@ pub(super) struct Lent<'a> {
 /// What the mounts of a RUN add to its cache key.
 #[derive(Debug, Default)]
 pub(super) struct MountInputs {
-    /// Options, and the layers of other stages.
+    /// Options.
     pub(super) text: String,
-    /// Files of the context.
+    /// Files of the context, and other stages as a whole.
     pub(super) files: Vec<Print>,
 }
 
@@ -51,7 +51,7 @@ impl<'a> StageBuild<'_, 'a> {
             match &mount.kind {
                 MountKind::Bind { from: Some(name), .. } => {
                     let layers = self.layers_of(name, at)?;
-                    inputs.text.push_str(&format!("{layers:?}"));
+                    inputs.files.push(Print::of_layers(name, &layers));
                 }
                 MountKind::Bind { from: None, source, .. } => {
                     let fail = |m| BuildError::step(m, &at.excerpt);
@@ -181,7 +181,8 @@ impl<'a> StageBuild<'_, 'a> {
         let mut copier = Copier::new(&tree, &none);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let name = name.into_owned();
-        copier.copy(&Found { name, path: path.to_owned() }, to)?;
+        let (pivot, path) = (0, path.to_owned());
+        copier.copy(&Found { name, pivot, path }, to)?;
         Ok(copier.finish()?)
     }
 

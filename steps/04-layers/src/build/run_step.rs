@@ -2,7 +2,8 @@
 
 use super::cache::Inputs;
 use super::copying::stamps;
-use super::dockerfile::{Command, Heredoc, Instruction, Run};
+use super::dockerfile::{Command, CommandLine, Heredoc, Instruction, Run};
+use super::entitlement;
 use super::metadata::{self, command_line, set_env};
 use super::mounted::Mounted;
 use super::options::{BuildError, BuildEvent};
@@ -26,8 +27,8 @@ const MOUNT_POINTS: [&str; 3] =
 
 impl<'a> StageBuild<'_, 'a> {
     /// What decides about the result: the command, the ARGs it sees, the
-    /// flags, and the files lent to it. The environment is in the parent's key
-    /// already. The network is not: what a RUN downloads is assumed to be the
+    /// flags, and the files lent to it. The environment and the shell are in
+    /// the parent's key already. The network is not: what a RUN downloads is assumed to be the
     /// same, which is the one lie of every layer cache; `--no-cache` is the
     /// way out.
     pub(super) fn run_step(
@@ -36,6 +37,9 @@ impl<'a> StageBuild<'_, 'a> {
         run: &Run,
         instruction: &Instruction,
     ) -> Result<()> {
+        // A trigger of the base image is seen only now.
+        entitlement::check(run, self.session.options)
+            .map_err(|it| BuildError::step(it, &instruction.excerpt))?;
         let lent = self.mount_inputs(&run.mounts, instruction)?;
         let argv = argv(state, run);
         let by = created_by(state, &argv);
@@ -48,8 +52,9 @@ impl<'a> StageBuild<'_, 'a> {
         let inputs = Inputs {
             parent: state.key.clone(),
             instruction: format!(
-                "RUN {argv:?}{network}{security}{}",
-                lent.text
+                "RUN{network}{security}{} {}",
+                lent.text,
+                written(&run.command)
             ),
             args: state.scope.cache_args(),
             files: lent.files,
@@ -241,6 +246,15 @@ impl<'a> StageBuild<'_, 'a> {
 /// Either form as arguments, by this image's SHELL.
 fn argv(state: &State, run: &Run) -> Vec<String> {
     command_line(&state.image.config, &run.command)
+}
+
+/// As in the Dockerfile. The two forms cannot be mistaken for one another:
+/// a line that is a list in JSON is always the exec form.
+fn written(command: &CommandLine) -> String {
+    match command {
+        CommandLine::Shell(line) => line.clone(),
+        CommandLine::Exec(words) => serde_json::json!(words).to_string(),
+    }
 }
 
 /// As in Docker's histories: `|1 V=2 /bin/sh -c make`.

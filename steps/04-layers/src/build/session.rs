@@ -3,17 +3,20 @@
 
 use super::Builder;
 use super::board::Board;
-use super::cache::{Cache, Trace};
+use super::cache::Cache;
 use super::dockerfile::{Command, Dockerfile};
+use super::entitlement;
+use super::explain::{Comparison, Step};
 use super::options::{BuildError, BuildEvent, BuildOptions};
 use super::output::{Events, Output};
 use super::plan::Plan;
 use super::scope::{BuildArgs, Scope};
-use super::stage::{StageBuild, State, say};
+use super::stage::{StageBuild, State, label, say};
 use super::tree::Tree;
 use crate::store::NewImage;
 use crate::{ImageId, Lease, Platform};
-use std::sync::Mutex;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 type Result<T> = std::result::Result<T, BuildError>;
 
@@ -32,10 +35,10 @@ pub(super) struct Session<'a> {
     pub(super) globals: Scope,
     pub(super) plan: Plan,
     pub(super) board: Board,
-    /// The inputs of the last build of the same thing.
-    pub(super) last: Trace,
-    /// And those of this one.
-    pub(super) trace: Mutex<Trace>,
+    /// This build beside the last one of the same thing.
+    pub(super) comparison: Comparison,
+    /// What its steps depended on, by their numbers.
+    done: Mutex<BTreeMap<usize, Step>>,
 }
 
 impl<'a> Session<'a> {
@@ -56,7 +59,10 @@ impl<'a> Session<'a> {
             Plan::new(file, options.target.as_deref(), &globals).map_err(
                 |(message, excerpt)| BuildError::Step { message, excerpt },
             )?;
-        let last = cache.trace(&identity(options, file)).unwrap_or_default();
+        check_entitlements(file, &plan, options)?;
+        let mut known = identities(options).into_iter();
+        let last = known.find_map(|it| cache.trace(&it));
+        let comparison = Comparison::new(texts(file, &plan, options), last);
         Ok(Self {
             builder,
             options,
@@ -69,13 +75,19 @@ impl<'a> Session<'a> {
             globals,
             board: Board::new(file.stages.len(), &plan.order),
             plan,
-            last,
-            trace: Mutex::default(),
+            comparison,
+            done: Mutex::default(),
         })
     }
 
     /// Builds what the target needs and stores the image.
     pub(super) fn run(self) -> Result<ImageId> {
+        self.warn_of_missing_caches();
+        // Docker counts them among the steps.
+        for (index, global) in self.file.globals.iter().enumerate() {
+            let text = self.step(index + 1, &global.text);
+            self.output.tell(0, BuildEvent::Line(text));
+        }
         std::thread::scope(|scope| {
             for (place, &index) in self.plan.order.iter().enumerate() {
                 let session = &self;
@@ -85,8 +97,11 @@ impl<'a> Session<'a> {
         let failure = self.board.failure();
         // A failed build is compared with as well: its steps up to the
         // failure are what the next attempt starts from.
-        let trace = self.merged_trace(failure.is_some());
-        self.cache.put_trace(&identity(self.options, self.file), &trace)?;
+        let done = std::mem::take(&mut *self.done());
+        let trace = self.comparison.trace(done);
+        for identity in identities(self.options) {
+            self.cache.put_trace(&identity, &trace)?;
+        }
         if let Some(error) = failure {
             return Err(error);
         }
@@ -102,23 +117,27 @@ impl<'a> Session<'a> {
         let seat = self.board.seat(index);
         let mut stage = StageBuild::new(self, place, index);
         let result = stage.run();
-        let mut trace = self.trace.lock().unwrap_or_else(|e| e.into_inner());
-        trace.extend(stage.trace);
-        drop(trace);
+        self.done().extend(stage.done);
         seat.finish(result);
         self.output.close(place);
     }
 
-    /// A build that failed half-way has no inputs for the steps it did not
-    /// reach; those of the build before it still tell what changed.
-    fn merged_trace(&self, failed: bool) -> Trace {
-        let mut trace = match failed {
-            true => self.last.clone(),
-            false => Trace::new(),
-        };
-        let now = self.trace.lock().unwrap_or_else(|e| e.into_inner());
-        trace.extend(now.clone());
-        trace
+    /// Whole at any moment, whoever panicked.
+    fn done(&self) -> MutexGuard<'_, BTreeMap<usize, Step>> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Docker says it only in the daemon's log.
+    fn warn_of_missing_caches(&self) {
+        for name in &self.options.cache_from {
+            if self.builder.store.resolve(name).is_err() {
+                let text = format!(
+                    "[Warning] --cache-from {name}: there is no such image \
+                     here, pull it to use its layers\n"
+                );
+                self.output.tell(0, BuildEvent::Line(text));
+            }
+        }
     }
 
     /// A mistyped `--build-arg` is otherwise without any effect, and nobody
@@ -173,6 +192,13 @@ impl<'a> Session<'a> {
         Ok(same.then(|| base.clone()))
     }
 
+    /// `Step 3/7 : COPY . .`; each `--label` is a step without a line in the
+    /// file.
+    pub(super) fn step(&self, number: usize, text: &str) -> String {
+        let total = self.plan.steps + self.options.labels.len();
+        format!("Step {number}/{total} : {text}\n")
+    }
+
     /// A line after those of the stages.
     fn line(&self, text: String) {
         self.output.tell(self.output.end(), BuildEvent::Line(text));
@@ -192,6 +218,22 @@ impl<'a> Session<'a> {
     pub(super) fn platform(&self) -> Platform {
         self.options.platform.clone().unwrap_or_else(Platform::host)
     }
+}
+
+/// Before the first step: who must be asked should be asked at once.
+fn check_entitlements(
+    file: &Dockerfile,
+    plan: &Plan,
+    options: &BuildOptions,
+) -> Result<()> {
+    let stages = plan.order.iter().map(|index| &file.stages[*index]);
+    for instruction in stages.flat_map(|stage| &stage.body) {
+        if let Command::Run(run) = &instruction.command {
+            entitlement::check(run, options)
+                .map_err(|it| BuildError::step(it, &instruction.excerpt))?;
+        }
+    }
+    Ok(())
 }
 
 /// The ARGs before the first FROM, and the platform ones.
@@ -227,14 +269,30 @@ fn globals(
     Ok(scope)
 }
 
-/// What "the last build" means: the last one with the same first tag, or
-/// without one the last one of a file with the same stages.
-fn identity(options: &BuildOptions, file: &Dockerfile) -> String {
-    match options.tags.first() {
-        Some(tag) => tag.clone().or_latest().familiar(),
-        None => {
-            let heads = file.stages.iter().map(|s| s.head.text.clone());
-            heads.collect::<Vec<_>>().join("\n")
-        }
-    }
+/// What "the last build" means: the last one that made the same stage of the
+/// same Dockerfile for the same name, or else from the same context.
+fn identities(options: &BuildOptions) -> Vec<String> {
+    let (file, target) = (options.dockerfile.display(), &options.target);
+    let target = target.as_deref().unwrap_or_default();
+    let tag = options.tags.first().map(|tag| {
+        let name = tag.clone().or_latest().familiar();
+        format!("{name}\n{file}\n{target}")
+    });
+    let origin = Some(&options.origin).filter(|it| !it.is_empty());
+    let origin = origin.map(|it| format!("\n{it}\n{file}\n{target}"));
+    tag.into_iter().chain(origin).collect()
+}
+
+/// What the instructions say that the plan has, in its order.
+fn texts(
+    file: &Dockerfile,
+    plan: &Plan,
+    options: &BuildOptions,
+) -> Vec<String> {
+    let stages = plan.order.iter().map(|index| &file.stages[*index]);
+    let lines = stages.flat_map(|it| std::iter::once(&it.head).chain(&it.body));
+    let lines = file.globals.iter().chain(lines);
+    let lines = lines.map(|instruction| instruction.text.clone());
+    let labels = options.labels.iter().map(|(k, v)| label(k, v));
+    lines.chain(labels).collect()
 }

@@ -1,14 +1,16 @@
 //! One stage from its FROM to its last line: a state, and how each instruction
 //! turns it into the next.
 
-use super::cache::{Inputs, Trace};
+use super::cache::Inputs;
 use super::dockerfile::{Command, Dockerfile, Excerpt, Instruction};
+use super::explain::{self, At, Cause, Step};
 use super::metadata;
-use super::options::{BuildError, BuildEvent, CacheReport};
+use super::options::{BuildError, BuildEvent};
 use super::plan::Base;
 use super::scope::Scope;
 use super::session::Session;
 use crate::{Digest, ImageConfig, ImageId, Platform};
+use std::collections::BTreeMap;
 
 type Result<T> = std::result::Result<T, BuildError>;
 
@@ -28,6 +30,8 @@ pub(super) struct State {
     pub(super) scope: Scope,
     /// The image that the stage is FROM in the end, if it is one.
     pub(super) base: Option<ImageId>,
+    /// What has made it another thing than in the last build.
+    pub(super) cause: Option<Cause>,
     /// Whether this stage has set CMD itself; ENTRYPOINT resets only an
     /// inherited one.
     cmd_set: bool,
@@ -42,8 +46,10 @@ pub(super) struct StageBuild<'s, 'a> {
     pub(super) index: usize,
     /// The number of the last instruction announced.
     pub(super) step: usize,
-    /// The inputs of its steps.
-    pub(super) trace: Trace,
+    /// The ONBUILD instruction under way.
+    pub(super) trigger: Option<String>,
+    /// What its steps depended on, by their numbers.
+    pub(super) done: BTreeMap<usize, Step>,
 }
 
 impl<'s, 'a> StageBuild<'s, 'a> {
@@ -54,7 +60,8 @@ impl<'s, 'a> StageBuild<'s, 'a> {
         index: usize,
     ) -> Self {
         let step = session.plan.steps_before(place, session.file);
-        Self { session, place, index, step, trace: Trace::new() }
+        let (trigger, done) = (None, BTreeMap::new());
+        Self { session, place, index, step, trigger, done }
     }
 
     /// FROM gives a state, each instruction turns it into the next.
@@ -62,21 +69,16 @@ impl<'s, 'a> StageBuild<'s, 'a> {
         let session = self.session;
         let stage = &session.file.stages[self.index];
         self.announce(&stage.head);
-        let (base, platform) = session.plan.bases[self.index].clone();
-        let mut state = match base {
-            Base::Stage(below) => self.on_stage(below)?,
-            Base::Scratch => self.on_scratch(),
-            Base::Image(name) => {
-                self.on_image(&name, platform.as_deref(), &stage.head)?
-            }
-        };
-        self.run_triggers(&mut state, &stage.head.excerpt)?;
+        let mut state = self
+            .begin(&stage.head)
+            .map_err(|error| error.at(&stage.head.excerpt))?;
         for instruction in &stage.body {
             if session.board.stopped() {
                 return Err(BuildError::Stopped);
             }
             self.announce(instruction);
-            self.instruction(&mut state, instruction)?;
+            self.instruction(&mut state, instruction)
+                .map_err(|error| error.at(&instruction.excerpt))?;
             self.arrow(&state);
         }
         if self.index == session.plan.target() {
@@ -85,9 +87,36 @@ impl<'s, 'a> StageBuild<'s, 'a> {
         Ok(state)
     }
 
+    /// Docker shows an arrow that points to nothing for `scratch`, and one
+    /// arrow for the base image and all that it has brought along to be done.
+    fn begin(&mut self, head: &Instruction) -> Result<State> {
+        let (base, platform) = self.session.plan.bases[self.index].clone();
+        match base {
+            Base::Stage(below) => {
+                let state = self.on_stage(below, head)?;
+                self.arrow(&state);
+                Ok(state)
+            }
+            Base::Scratch => Ok(self.on_scratch()),
+            Base::Image(name) => {
+                let mut state =
+                    self.on_image(&name, platform.as_deref(), head)?;
+                match self.run_triggers(&mut state, &head.excerpt)? {
+                    0 => {
+                        let id = state.base.as_ref().map(ImageId::short);
+                        let id = id.unwrap_or_default();
+                        self.line(format!(" ---> {id}\n"));
+                    }
+                    _ => self.arrow(&state),
+                }
+                Ok(state)
+            }
+        }
+    }
+
     /// The state of the other stage goes on as if the file had not been
     /// interrupted; only the ARGs end with their stage.
-    fn on_stage(&mut self, below: usize) -> Result<State> {
+    fn on_stage(&mut self, below: usize, head: &Instruction) -> Result<State> {
         // The plan has every stage that a FROM in it names.
         let Some(mut state) = self.session.board.wait(below)? else {
             unreachable!()
@@ -95,11 +124,16 @@ impl<'s, 'a> StageBuild<'s, 'a> {
         state.scope = Scope::new(self.session.file.directives.escape);
         state.scope.see_env(env(&state.image));
         state.cmd_set = false;
-        self.arrow(&state);
+        let name = &self.session.file.stages[below].from.name;
+        let inputs = Inputs {
+            parent: state.key.clone(),
+            instruction: format!("FROM {}", name.as_deref().unwrap_or("")),
+            ..Inputs::default()
+        };
+        self.report_from(head, inputs, &mut state.cause);
         Ok(state)
     }
 
-    /// Docker prints an arrow that points to nothing here.
     fn on_scratch(&mut self) -> State {
         let platform = self.session.platform();
         let image = ImageConfig::scratch(&platform);
@@ -108,8 +142,10 @@ impl<'s, 'a> StageBuild<'s, 'a> {
             base: platform.to_string(),
             ..Inputs::default()
         };
+        let head = &self.session.file.stages[self.index].head;
+        let state = self.start(image, inputs, head);
         self.line(" ---> \n");
-        self.start(image, inputs)
+        state
     }
 
     /// The key begins with the image's ID and not with its name: what
@@ -137,14 +173,18 @@ impl<'s, 'a> StageBuild<'s, 'a> {
             base: id.to_string(),
             ..Inputs::default()
         };
-        let mut state = self.start(image.config, inputs);
-        self.line(format!(" ---> {}\n", id.short()));
+        let mut state = self.start(image.config, inputs, head);
         state.base = Some(id);
         Ok(state)
     }
 
-    /// Common to all kinds of FROM.
-    fn start(&mut self, mut image: ImageConfig, inputs: Inputs) -> State {
+    /// Common to the kinds of FROM that begin with something new.
+    fn start(
+        &mut self,
+        mut image: ImageConfig,
+        inputs: Inputs,
+        head: &Instruction,
+    ) -> State {
         let vars = image.config.env.get_or_insert_default();
         if !vars.iter().any(|line| line.starts_with("PATH=")) {
             vars.push(format!("PATH={PATH}"));
@@ -152,33 +192,39 @@ impl<'s, 'a> StageBuild<'s, 'a> {
         let mut scope = Scope::new(self.session.file.directives.escape);
         scope.see_env(env(&image));
         let key = inputs.key();
-        let report = self.report_base(&inputs);
-        self.trace.insert(self.place(), inputs);
-        self.tell(BuildEvent::Cache(report));
-        State { image, key, scope, base: None, cmd_set: false }
+        let mut cause = None;
+        self.report_from(head, inputs, &mut cause);
+        State { image, key, scope, base: None, cause, cmd_set: false }
     }
 
     /// FROM is looked up, not carried out; it "hits" when it found what it
     /// found the last time.
-    fn report_base(&self, inputs: &Inputs) -> CacheReport {
-        let last = self.session.last.get(&self.place());
-        let hit = last.is_some_and(|last| last == inputs);
+    fn report_from(
+        &mut self,
+        head: &Instruction,
+        inputs: Inputs,
+        cause: &mut Option<Cause>,
+    ) {
+        let comparison = &self.session.comparison;
+        let hit = comparison.is_same(self.at(), &inputs);
         let reason = match hit {
             true => String::new(),
-            false => inputs.reason(last),
+            false => comparison.reason(self.at(), &inputs, cause),
         };
-        let instruction = inputs.instruction.clone();
-        CacheReport { step: self.step, instruction, hit, reason }
+        self.report(&head.text, hit, reason);
+        self.note(inputs);
     }
 
-    /// Finds an image in the store or gets it there.
+    /// Finds an image in the store or gets it there. One for another platform
+    /// is as good as none, as in Docker.
     pub(super) fn fetch(
         &self,
         name: &str,
         platform: Option<&Platform>,
         always: bool,
     ) -> Result<ImageId> {
-        if !always && let Ok(image) = self.session.builder.store.resolve(name) {
+        let here = self.session.builder.store.resolve(name).ok();
+        if let Some(image) = here.filter(|it| !always && it.suits(platform)) {
             return Ok(image.id);
         }
         let reference = name
@@ -190,23 +236,28 @@ impl<'s, 'a> StageBuild<'s, 'a> {
         Ok(images.fetch(&reference, platform, always, &progress)?)
     }
 
-    /// The base image's ONBUILD instructions come first, once.
-    fn run_triggers(&mut self, state: &mut State, at: &Excerpt) -> Result<()> {
+    /// The base image's ONBUILD instructions come first, once. They are part
+    /// of the FROM, and have no numbers. Returns how many there are.
+    fn run_triggers(
+        &mut self,
+        state: &mut State,
+        at: &Excerpt,
+    ) -> Result<usize> {
         let triggers = state.image.config.on_build.take().unwrap_or_default();
         let plural = if triggers.len() == 1 { "" } else { "s" };
-        if !triggers.is_empty() {
-            let count = triggers.len();
+        let count = triggers.len();
+        if count > 0 {
             self.line(format!("# Executing {count} build trigger{plural}\n"));
         }
         for text in triggers {
             let mut instruction = Dockerfile::parse_one(&text)
                 .map_err(|error| BuildError::step(error.message, at))?;
             instruction.excerpt = at.clone();
-            self.step -= 1;
-            self.step_to(&text);
+            self.trigger = Some(text);
             self.instruction(state, &instruction)?;
         }
-        Ok(())
+        self.trigger = None;
+        Ok(count)
     }
 
     /// Three kinds: those that change files, those that change which variables
@@ -296,9 +347,10 @@ impl<'s, 'a> StageBuild<'s, 'a> {
     /// Each `--label` is one more instruction at the end, as in Docker.
     fn add_labels(&mut self, state: &mut State) -> Result<()> {
         for (name, value) in &self.session.options.labels {
-            let text = format!("LABEL {name}={value}");
+            let text = label(name, value);
             let length = text.chars().count();
-            let excerpt = Excerpt { line: 1, column: 1, length, text };
+            let file = String::new();
+            let excerpt = Excerpt { file, line: 1, column: 1, length, text };
             let instruction = Instruction {
                 // Nothing from the command line is expanded.
                 command: Command::Label(vec![(quote(name), quote(value))]),
@@ -322,18 +374,9 @@ impl<'s, 'a> StageBuild<'s, 'a> {
         self.tell(BuildEvent::Line(text.into()));
     }
 
-    /// `Step 3/7 : COPY . .`
     fn announce(&mut self, instruction: &Instruction) {
-        self.step_to(&instruction.text);
-    }
-
-    /// Triggers and labels are steps without a line in the file.
-    fn step_to(&mut self, text: &str) {
         self.step += 1;
-        let labels = self.session.options.labels.len();
-        let total = self.session.plan.steps + labels;
-        let step = self.step.min(total);
-        self.line(format!("Step {step}/{total} : {text}\n"));
+        self.line(self.session.step(self.step, &instruction.text));
     }
 
     /// The ID that an image would have if the file ended here: Docker really
@@ -344,9 +387,21 @@ impl<'s, 'a> StageBuild<'s, 'a> {
     }
 
     /// Where in the file the build is, for comparing with the last one.
-    pub(super) fn place(&self) -> String {
-        format!("{}/{}", self.index, self.step)
+    pub(super) fn at(&self) -> At<'_> {
+        At { number: self.step, trigger: self.trigger.as_deref() }
     }
+
+    /// Keeps what the step depends on for the next build.
+    pub(super) fn note(&mut self, inputs: Inputs) {
+        let trigger = self.trigger.as_deref();
+        let at = At { number: self.step, trigger };
+        explain::note(&mut self.done, at, inputs);
+    }
+}
+
+/// A `--label` as an instruction.
+pub(super) fn label(name: &str, value: &str) -> String {
+    format!("LABEL {name}={value}")
 }
 
 /// Expands a text of an instruction.

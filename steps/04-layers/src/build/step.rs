@@ -29,11 +29,18 @@ impl StageBuild<'_, '_> {
             true => None,
             false => Some(self.session.board.claim(&key)),
         };
-        let (record, reason) =
-            self.look_up(state, &key, &inputs, created_by)?;
-        let hit = record.is_some();
-        self.report(instruction, hit, reason);
-        self.trace.insert(self.place(), inputs);
+        let changed = self.session.comparison.reason(
+            self.at(),
+            &inputs,
+            &mut state.cause,
+        );
+        let (record, reason) = match self.look_up(state, &key, created_by)? {
+            Lookup::Result(record) => (Some(record), String::new()),
+            Lookup::Nothing => (None, changed),
+            Lookup::Unusable(why) => (None, why.to_owned()),
+        };
+        self.report(&instruction.text, record.is_some(), reason);
+        self.note(inputs);
         let record = match record {
             Some(record) => {
                 self.line(" ---> Using cache\n");
@@ -55,17 +62,16 @@ impl StageBuild<'_, '_> {
         Ok(())
     }
 
-    /// Finds an earlier result, or says why there is none. A record whose
-    /// layer is gone is as good as none, but deserves its own reason.
+    /// Finds an earlier result. A record whose layer is gone is as good as
+    /// none, but deserves its own reason.
     fn look_up(
         &self,
         state: &State,
         key: &str,
-        inputs: &Inputs,
         created_by: &str,
-    ) -> Result<(Option<Record>, String)> {
+    ) -> Result<Lookup> {
         if self.session.options.no_cache {
-            return Ok((None, "the cache is off (--no-cache)".into()));
+            return Ok(Lookup::Unusable("the cache is off (--no-cache)"));
         }
         let only_images = !self.session.options.cache_from.is_empty();
         let known = match only_images {
@@ -74,14 +80,14 @@ impl StageBuild<'_, '_> {
         };
         Ok(match known {
             None if only_images => {
-                (None, "no image of --cache-from has this step".into())
+                Lookup::Unusable("no image of --cache-from has this step")
             }
-            None => (None, inputs.reason(self.session.last.get(&self.place()))),
+            None => Lookup::Nothing,
             Some(record) => match &record.layer {
                 Some(layer) if !self.has(&Layer::from(layer).diff_id)? => {
-                    (None, "its layer was removed from the store".into())
+                    Lookup::Unusable("its layer was removed from the store")
                 }
-                _ => (Some(record), String::new()),
+                _ => Lookup::Result(record),
             },
         })
     }
@@ -134,12 +140,20 @@ impl StageBuild<'_, '_> {
     }
 
     /// For `build --explain`.
-    fn report(&self, at: &Instruction, hit: bool, reason: String) {
-        let instruction = at.text.clone();
-        let step = self.step;
-        let report = CacheReport { step, instruction, hit, reason };
+    pub(super) fn report(&self, text: &str, hit: bool, reason: String) {
+        let (step, trigger) = (self.step, self.trigger.is_some());
+        let instruction = text.to_owned();
+        let report = CacheReport { step, instruction, trigger, hit, reason };
         self.tell(BuildEvent::Cache(report));
     }
+}
+
+/// What the cache has of a step.
+enum Lookup {
+    Result(Record),
+    Nothing,
+    /// There may be something, but it is of no use.
+    Unusable(&'static str),
 }
 
 /// Puts a step's result on top.

@@ -8,6 +8,8 @@
 use super::glob::{self, Pattern};
 use super::ignore::{Ignore, clean};
 use super::rootpath::resolve;
+use crate::DiffId;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -32,17 +34,63 @@ pub(super) struct Tree {
 pub(super) struct Found {
     /// Relative to the root, as written: gives the name of the copy.
     pub(super) name: String,
+    /// How many directories of the name stand before a `/./`.
+    pub(super) pivot: usize,
     /// The real place, links resolved.
     pub(super) path: PathBuf,
 }
 
-/// A file's path and fingerprint, for `build --explain`.
-pub(super) type Print = (String, String);
+/// The fingerprint of one file: what makes it another file. Not its times: a
+/// fresh checkout has new ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Print {
+    /// From the root of its tree.
+    pub(super) path: String,
+    /// `st_mode`: type and permissions.
+    pub(super) mode: u32,
+    /// Where owners are kept.
+    pub(super) owner: Option<(u32, u32)>,
+    /// A digest of its bytes or of a link's target, or a device's number.
+    pub(super) content: String,
+}
+
+impl Print {
+    /// All files of another stage or image.
+    pub(super) fn of_layers(name: &str, layers: &[DiffId]) -> Self {
+        let list: Vec<&str> = layers.iter().map(|it| it.0.as_str()).collect();
+        Self {
+            path: format!("the files of {name}"),
+            mode: 0,
+            owner: None,
+            content: hex(&Sha256::digest(list.join(" "))),
+        }
+    }
+
+    /// Whether it is a file, a directory, a link…
+    pub(super) fn kind(&self) -> u32 {
+        self.mode & libc::S_IFMT
+    }
+
+    /// Without its type.
+    pub(super) fn permissions(&self) -> u32 {
+        self.mode & 0o7777
+    }
+}
+
+impl Found {
+    /// What `COPY --parents` keeps of the name: all, or what is behind `/./`.
+    pub(super) fn kept(&self) -> String {
+        let parts = self.name.split('/').skip(self.pivot);
+        parts.collect::<Vec<_>>().join("/")
+    }
+}
 
 impl Tree {
     /// What a source stands for: one file, or all that match its pattern.
     pub(super) fn find(&self, source: &str) -> Result<Vec<Found>, String> {
         let name = clean(source);
+        let before = source.split_once("/./").map(|(before, _)| clean(before));
+        let pivot = before.map_or(0, |it| depth(&it));
         if !glob::is_pattern(&name) {
             let missing = || {
                 format!(
@@ -56,12 +104,12 @@ impl Tree {
             let path = resolve(&self.root, Path::new(&name));
             let path = path.map_err(|error| format!("{name}: {error}"))?;
             fs::symlink_metadata(&path).map_err(|_| missing())?;
-            return Ok(vec![Found { name, path }]);
+            return Ok(vec![Found { name, pivot, path }]);
         }
         let pattern = Pattern::of_names(&name)?;
         let mut found = Vec::new();
-        let depth = name.split('/').count();
-        self.matching("", depth, &pattern, &mut found)
+        let mut visit = |name, path| found.push(Found { name, pivot, path });
+        self.matching("", depth(&name), &pattern, &mut visit)
             .map_err(|error| format!("{name}: {error}"))?;
         match found.is_empty() {
             true => Err("no source files were specified".into()),
@@ -76,7 +124,7 @@ impl Tree {
         directory: &str,
         depth: usize,
         pattern: &Pattern,
-        found: &mut Vec<Found>,
+        found: &mut dyn FnMut(String, PathBuf),
     ) -> io::Result<()> {
         for name in self.names(directory)? {
             let path = resolve(&self.root, Path::new(&name))?;
@@ -85,7 +133,7 @@ impl Tree {
                     self.matching(&name, depth - 1, pattern, found)?;
                 }
             } else if pattern.matches(&name) {
-                found.push(Found { name, path });
+                found(name, path);
             }
         }
         Ok(())
@@ -173,33 +221,39 @@ impl Tree {
         let mut prints = Vec::new();
         for source in found {
             self.walk(&source.path, &mut |name, meta| {
-                let print = self.print(&self.root.join(name), meta)?;
-                prints.push((name.to_owned(), print));
+                prints.push(self.print(name, meta)?);
                 Ok(())
             })?;
         }
         Ok(prints)
     }
 
-    /// What makes a file another file. Not its times: a fresh checkout has new
-    /// ones.
-    fn print(&self, path: &Path, meta: &Metadata) -> io::Result<String> {
-        let mut hash = Sha256::new();
-        hash.update(meta.mode().to_le_bytes());
-        if self.owners {
-            hash.update(meta.uid().to_le_bytes());
-            hash.update(meta.gid().to_le_bytes());
-        }
-        if meta.is_symlink() {
-            hash.update(fs::read_link(path)?.as_os_str().as_bytes());
+    fn print(&self, name: &str, meta: &Metadata) -> io::Result<Print> {
+        let path = self.root.join(name);
+        let content = if meta.is_symlink() {
+            let target = fs::read_link(path)?;
+            hex(&Sha256::digest(target.as_os_str().as_bytes()))
         } else if meta.is_file() {
-            let mut content = Hashing(&mut hash);
-            io::copy(&mut File::open(path)?, &mut content)?;
-        } else if !meta.is_dir() {
-            hash.update(meta.rdev().to_le_bytes());
-        }
-        Ok(hex(&hash.finalize()))
+            let mut hash = Sha256::new();
+            io::copy(&mut File::open(path)?, &mut Hashing(&mut hash))?;
+            hex(&hash.finalize())
+        } else if meta.is_dir() {
+            String::new()
+        } else {
+            meta.rdev().to_string()
+        };
+        Ok(Print {
+            path: name.to_owned(),
+            mode: meta.mode(),
+            owner: self.owners.then(|| (meta.uid(), meta.gid())),
+            content,
+        })
     }
+}
+
+/// How many components a clean path has.
+fn depth(path: &str) -> usize {
+    path.split('/').filter(|part| !part.is_empty()).count()
 }
 
 /// A directory itself, not a link to one.

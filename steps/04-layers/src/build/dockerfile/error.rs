@@ -8,6 +8,8 @@ use std::fmt;
 /// A stretch of one line of the Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Excerpt {
+    /// The Dockerfile's name; empty where the text has none.
+    pub file: String,
     /// Line number, the first is 1.
     pub line: usize,
     /// Column of the first character meant, in characters, the first is 1.
@@ -30,6 +32,9 @@ impl fmt::Display for Excerpt {
             .take(self.column - 1)
             .map(|c| if c == '\t' { '\t' } else { ' ' })
             .collect();
+        if !self.file.is_empty() {
+            writeln!(f, "{}:{number}", self.file)?;
+        }
         writeln!(f, "  {number} | {}", self.text)?;
         write!(f, "  {margin} | {pad}{}", "^".repeat(self.length.max(1)))
     }

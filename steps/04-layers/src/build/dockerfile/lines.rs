@@ -66,7 +66,8 @@ impl Logical {
             .text
             .get(range.start..end.max(range.start))
             .map_or(1, |s| s.trim_end().chars().count().max(1));
-        Excerpt { line: piece.line + 1, column, length, text: line.clone() }
+        let (file, text) = (String::new(), line.clone());
+        Excerpt { file, line: piece.line + 1, column, length, text }
     }
 
     /// An error about a byte range of `text`.
@@ -158,7 +159,8 @@ pub(super) fn whole_line(
 ) -> SyntaxError {
     let text = source[index].clone();
     let length = text.chars().count().max(1);
-    let excerpt = Some(Excerpt { line: index + 1, column: 1, length, text });
+    let (file, line) = (String::new(), index + 1);
+    let excerpt = Some(Excerpt { file, line, column: 1, length, text });
     SyntaxError { message, excerpt }
 }
 

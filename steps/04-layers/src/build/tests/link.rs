@@ -21,7 +21,7 @@ fn a_linked_layer_is_used_again_on_another_base() {
     let explained = bench.explained();
     assert!(explained[1].contains("the instruction changed"), "{explained:?}");
     assert_eq!(explained[2..4], ["HIT", "HIT"]);
-    assert_eq!(explained[4], "MISS: a step before it ran again");
+    assert_eq!(explained[4], "MISS: because a step before it changed (step 2)");
     assert_ne!(first.layers()[0], second.layers()[0]);
     assert_eq!(first.layers()[1..3], second.layers()[1..3]);
     assert_eq!(bench.read(&second, "base").as_deref(), Some("2\n"));
@@ -76,6 +76,7 @@ fn a_linked_copy_gives_what_it_makes_to_a_number_and_refuses_a_name() {
     bench.write("Dockerfile", &file.replace("7:8", "app"));
     insta::assert_snapshot!(bench.error(), @r"
     --chown=app with --link: the layer is made without the image below, which alone knows that name; give numbers, as in --chown=1000:1000, or leave --link out
+    Dockerfile:2
       2 | COPY --link --chown=app a /new/way/
         | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
     ");
