@@ -306,7 +306,11 @@ mod tests {
         let epoch = "buildargs=%7B%22SOURCE_DATE_EPOCH%22%3A%22abc%22%7D";
         insta::assert_snapshot!(
             [epoch, "platform=foo", "allow=all"].map(said).join("\n"),
-            @r#""#
+            @r#"
+            400: invalid SOURCE_DATE_EPOCH: abc: it must be a number of seconds since 1970
+            400: "foo": unknown operating system or architecture: invalid argument
+            400: unknown entitlement all: network.host or security.insecure
+            "#
         );
         assert_eq!(
             options(&query("allow=network.host")).unwrap().allow,
