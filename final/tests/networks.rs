@@ -5,6 +5,8 @@ mod common;
 #[allow(dead_code, reason = "more than these tests need")]
 #[path = "engine/daemon.rs"]
 mod daemon;
+#[path = "networks/killed.rs"]
+mod killed;
 #[path = "networks/programs.rs"]
 mod programs;
 #[path = "networks/scale.rs"]

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use regex::Regex;
 use serde_json::Value;
 
 use super::error::{Error, Result};
@@ -58,6 +59,14 @@ impl Filters {
         !self.has(key) || self.all(key).iter().any(|value| test(value))
     }
 
+    /// The values of a key as what Docker takes names to be filtered by:
+    /// whole names, or regular expressions that fit somewhere in them.
+    pub fn patterns(&self, key: &str) -> Patterns {
+        let all = self.all(key).iter();
+        let parsed = all.map(|it| (it.clone(), Regex::new(it).ok()));
+        Patterns(self.has(key).then(|| parsed.collect()))
+    }
+
     /// A filter that is true or false.
     ///
     /// # Errors
@@ -82,6 +91,23 @@ impl Filters {
         };
         self.all("label").iter().all(has)
             && !(self.has("label!") && self.all("label!").iter().all(has))
+    }
+}
+
+/// See [`Filters::patterns`]; `None` where nothing is filtered by.
+#[derive(Debug)]
+pub struct Patterns(Option<Vec<(String, Option<Regex>)>>);
+
+impl Patterns {
+    /// Whether one of the names fits one of the patterns, or there are none.
+    pub fn match_any(&self, names: &[&str]) -> bool {
+        let Some(patterns) = &self.0 else { return true };
+        patterns.iter().any(|(text, regex)| {
+            names.iter().any(|name| {
+                name == text
+                    || regex.as_ref().is_some_and(|it| it.is_match(name))
+            })
+        })
     }
 }
 
@@ -114,6 +140,26 @@ mod tests {
             Filters::parse(list, known).unwrap(),
             Filters::parse(map, known).unwrap()
         );
+    }
+
+    #[test]
+    fn a_name_is_found_by_a_part_by_the_whole_or_by_a_regular_expression() {
+        let fits = |pattern: &str, name: &str| {
+            let text = serde_json::json!({ "name": [pattern] }).to_string();
+            let filters = Filters::parse(&text, &["name"]).unwrap();
+            let bare = name.trim_start_matches('/');
+            filters.patterns("name").match_any(&[name, bare])
+        };
+        assert!(fits("web", "/web-1"));
+        assert!(fits("^/web$", "/web"));
+        assert!(fits("^/?web$", "/web"));
+        assert!(fits("^web$", "/web"));
+        assert!(fits("db|web", "/web-1"));
+        assert!(!fits("^web$", "/web-1"));
+        // No regular expression, but a whole name all the same.
+        assert!(fits("a(b", "a(b"));
+        assert!(!fits("a(b", "a(bc"));
+        assert!(Filters::default().patterns("name").match_any(&["any"]));
     }
 
     #[test]

@@ -38,11 +38,12 @@ impl Engine {
             let text = format!("invalid filter: 'type'='{kind}'");
             return Err(Error::Invalid(text));
         }
+        let names = filters.patterns("name");
         let mut list = self.networks.list();
         list.retain(|it| {
             let builtin = it.is_predefined();
             let free = || !builtin && !self.is_used(it);
-            filters.any("name", |part| it.name.contains(part))
+            names.match_any(&[&it.name])
                 && filters.any("id", |part| it.id.starts_with(part))
                 && filters.any("driver", |name| name == it.driver)
                 && filters.any("scope", |name| name == it.scope)
@@ -99,6 +100,7 @@ impl Engine {
         let network = self.networks.inspect(network)?;
         let _verb = container.begin();
         self.may_connect(&container, &network)?;
+        self.networks.check(&network.id, &wanted)?;
         let running = container.status().has_process();
         let attached = running
             .then(|| {
@@ -221,10 +223,10 @@ impl Engine {
             .containers
             .iter()
             .find(|(id, it)| it.name == name || id.starts_with(name));
-        if let Some((id, _)) = left {
-            self.networks.disconnect(id, &network.id)?;
+        match left {
+            Some((id, _)) => Ok(self.networks.disconnect(id, &network.id)?),
+            None => Err(Error::NotFound(format!("endpoint {name} not found"))),
         }
-        Ok(())
     }
 
     fn tell_network(&self, verb: &str, network: &Network, more: Attributes) {

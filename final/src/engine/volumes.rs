@@ -38,13 +38,14 @@ impl Engine {
     /// [`Error::Invalid`] for a filter's value.
     pub fn list_volumes(&self, filters: &Filters) -> Result<Vec<Volume>> {
         let dangling = filters.flag("dangling")?;
+        let names = filters.patterns("name");
         let mut list = self.volumes.list()?;
         list.retain(|volume| {
             let free = || {
                 let users = self.volumes.users(&volume.name);
                 users.is_ok_and(|users| users.is_empty())
             };
-            filters.any("name", |part| volume.name.contains(part))
+            names.match_any(&[&volume.name])
                 && filters.any("driver", |name| name == volume.driver)
                 && filters.labels(&volume.labels)
                 && dangling.is_none_or(|wanted| free() == wanted)

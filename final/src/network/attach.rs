@@ -34,6 +34,7 @@ impl Networks {
     /// What could not be had; then nothing of it stays.
     pub fn attach(&self, request: AttachRequest) -> Result<Attached, Error> {
         let mut request = request;
+        self.state.read_host_resolver();
         if matches!(request.mode.as_str(), "" | "default") {
             request.mode = "bridge".into();
         }
@@ -79,9 +80,7 @@ impl Networks {
         let Some(other) = other else {
             // It is in the host's network itself.
             request.mode = "host".into();
-            let (endpoints, published) = (vec![], vec![]);
-            let sandbox = Sandbox { request, endpoints, published };
-            return self.write_files(&sandbox);
+            return self.write_files(&Sandbox::new(request));
         };
         for name in ["hosts", "hostname", "resolv.conf"] {
             let own = request.dir.join(name);
@@ -104,9 +103,7 @@ impl Networks {
             );
         }
         let endpoints = self.placeholder("host")?;
-        let (published, ends) = (vec![], vec![]);
-        let sandbox = Sandbox { request, endpoints: ends, published };
-        self.write_files(&sandbox)?;
+        self.write_files(&Sandbox::new(request))?;
         Ok(Attached {
             namespace: Namespace::Host,
             endpoints,
@@ -202,6 +199,7 @@ impl Networks {
 
     /// Takes up the work for a container that ran on without a daemon.
     pub(super) fn revive(&self, id: &str) -> Result<(), Error> {
+        self.finish_change(id)?;
         let sandbox = self.sandbox(id)?;
         self.hold_again(&sandbox);
         self.isolate_again(&sandbox)?;

@@ -58,7 +58,8 @@ impl Network {
     }
 
     fn flag(&self, option: &str) -> bool {
-        self.options.get(option).is_none_or(|it| it != "false" && it != "0")
+        let no = ["0", "f", "F", "FALSE", "false", "False"];
+        self.options.get(option).is_none_or(|it| !no.contains(&it.as_str()))
     }
 
     /// Subnet with automatic range and gateway of one family.

@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use cli_api::id::hex64;
 use ipnet::IpNet;
 
-use super::bridge::PREDEFINED;
+use super::bridge::{HOST_BINDING, ICC, MASQUERADE, MTU, PREDEFINED};
 use super::pool::{free_subnet, local_pool6, overlap, usable};
 use super::state::State;
-use super::types::{ConfigFrom, Ipam, IpamConfig, Member, NetworkCreate};
+use super::types::{ConfigFrom, Ipam, IpamConfig, Map, Member, NetworkCreate};
 use super::{Error, Network, Networks, routes};
 
 impl Networks {
@@ -22,21 +22,29 @@ impl Networks {
         check(&wanted)?;
         let _one_at_a_time = self.changing_networks();
         let network = self.plan(wanted)?;
-        self.ensure_bridge(&network)?;
-        let saved = {
-            let mut state = self.state();
-            state.networks.insert(network.id.clone(), network.clone());
-            self.files.save_networks(&state)
-        };
-        if let Err(error) = saved {
-            self.state().networks.remove(&network.id);
-            let undone = self.delete_bridge(&network);
+        // Written first: a bridge that nobody knows would keep its subnet
+        // for ever, while one that is missing is made when it is wanted.
+        let made =
+            self.list_it(&network).and_then(|()| self.ensure_bridge(&network));
+        if let Err(error) = made {
             let mut all = vec![error];
-            all.extend(undone.err());
+            all.extend(self.unlist(&network).err());
             Error::collect(all)?;
         }
         self.update_firewall();
         Ok(network)
+    }
+
+    fn list_it(&self, network: &Network) -> Result<(), Error> {
+        let mut state = self.state();
+        state.networks.insert(network.id.clone(), network.clone());
+        self.files.save_networks(&state)
+    }
+
+    fn unlist(&self, network: &Network) -> Result<(), Error> {
+        let mut state = self.state();
+        state.networks.remove(&network.id);
+        self.files.save_networks(&state)
     }
 
     /// Everything about the new network, checked against the others.
@@ -83,6 +91,10 @@ impl Networks {
             let others = networks.flat_map(|it| it.subnets());
             let others: Vec<_> = others.map(|it| it.subnet).collect();
             let config = complete(config, &others)?;
+            if network.subnet(config.subnet.contains(':')).is_some() {
+                let text = "bridge driver doesn't support multiple subnets";
+                return Err(Error::Forbidden(text.into()));
+            }
             taken.extend(config.subnet.parse::<IpNet>());
             network.ipam.config.push(config);
         }
@@ -113,8 +125,8 @@ impl Networks {
         taken.extend(&self.options.reserved);
         // Where the resolver is reached over a default route alone, its
         // address is in no route and still must stay reachable.
-        let servers = self.resolver.servers.iter();
-        taken.extend(servers.map(|it| IpNet::from(*it)));
+        let host = self.state.host_resolver();
+        taken.extend(host.servers.iter().map(|it| IpNet::from(*it)));
         Ok(taken)
     }
 
@@ -124,6 +136,14 @@ impl Networks {
         let mut all: Vec<Network> = state.networks.values().cloned().collect();
         all.sort_by(|one, other| one.name.cmp(&other.name));
         all
+    }
+
+    /// The name of the network that is named so, or by its ID; what names
+    /// none stays as it is.
+    pub fn name_of(&self, wanted: &str) -> String {
+        let state = self.state();
+        let found = state.find(wanted).ok();
+        found.map_or(wanted, |it| &it.name).to_owned()
     }
 
     /// One network by name, ID or beginning of an ID, with its containers.
@@ -174,12 +194,18 @@ impl Networks {
                     id: id.chars().take(12).collect(),
                 });
             }
+            // Nobody can come to it any more; the file follows the bridge.
             state.networks.remove(&network.id);
-            self.files.save_networks(&state)?;
             network
         };
         self.update_firewall();
-        self.delete_bridge(&network)?;
+        if let Err(error) = self.delete_bridge(&network) {
+            let mut all = vec![error];
+            all.extend(self.list_it(&network).err());
+            self.update_firewall();
+            Error::collect(all)?;
+        }
+        self.unlist(&network)?;
         Ok(network)
     }
 
@@ -261,6 +287,20 @@ fn check(wanted: &NetworkCreate) -> Result<(), Error> {
     if wanted.ingress {
         return Err(Error::Invalid("swarm is not supported".into()));
     }
+    if wanted.config_only || !wanted.config_from.network.is_empty() {
+        return Err(Error::Invalid(
+            "configuration-only networks are not supported: give the options \
+             to the network itself"
+                .into(),
+        ));
+    }
+    if !matches!(wanted.scope.as_str(), "" | "local") {
+        return Err(Error::Forbidden(
+            "cannot create a swarm scoped network when swarm is not active"
+                .into(),
+        ));
+    }
+    check_options(&wanted.options)?;
     if wanted.enable_ipv4 == Some(false) {
         return Err(Error::Invalid(
             "networks without IPv4 are not supported".into(),
@@ -273,6 +313,36 @@ fn check(wanted: &NetworkCreate) -> Result<(), Error> {
         ))),
     }
 }
+
+/// In Docker's words, which are its language's: a typing error must not
+/// become another setting.
+fn check_options(options: &Map) -> Result<(), Error> {
+    for (key, value) in options {
+        let (parser, good) = match key.as_str() {
+            MTU => ("Atoi", value.parse::<u16>().is_ok()),
+            ICC | MASQUERADE => ("ParseBool", FLAGS.contains(&value.as_str())),
+            HOST_BINDING if value.parse::<IpAddr>().is_err() => {
+                return Err(Error::Invalid(format!(
+                    "invalid value for {key}: {value:?} is not an IP address"
+                )));
+            }
+            _ => continue,
+        };
+        if !good {
+            return Err(Error::Invalid(format!(
+                "failed to parse {key} value: {value} (strconv.{parser}: \
+                 parsing {value:?}: invalid syntax)"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What Go's ParseBool knows.
+const FLAGS: [&str; 12] = [
+    "1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false",
+    "False",
+];
 
 fn check_bridge_name(network: &Network, state: &State) -> Result<(), Error> {
     let name = network.bridge_name();

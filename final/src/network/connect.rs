@@ -6,7 +6,7 @@ use super::dns::Sockets;
 use super::netns::{Fresh, inside};
 use super::reserve::reserve;
 use super::route::Route;
-use super::state::{Endpoint, Sandbox, State};
+use super::state::{Change, Endpoint, Sandbox, State};
 use super::{EndpointSettings, Error, Networks, lock};
 
 impl Networks {
@@ -29,6 +29,7 @@ impl Networks {
             let sandbox = state.sandboxes.get_mut(container);
             if let Some(it) = sandbox {
                 it.endpoints.push(endpoint.clone());
+                it.change = Some(Change::Connecting(endpoint.clone()));
             }
             Ok((endpoint, before))
         })?;
@@ -47,11 +48,9 @@ impl Networks {
         endpoint: &Endpoint,
         before: &Sandbox,
     ) -> Result<(), Error> {
-        let path = self.nursery.path(id);
-        let file =
-            std::fs::File::open(&path).map_err(Error::io("open", &path))?;
-        let route = inside(file.as_fd(), Route::open)?;
-        let mut fresh = Fresh { file: file.into(), route };
+        // First what is going to be: whoever finds the link knows whose it is.
+        self.files.save(&self.sandbox(id)?)?;
+        let mut fresh = self.door(id)?;
         self.plug(&mut fresh, endpoint, false)?;
         self.move_way_out(id, before, &mut fresh)?;
         let sandbox = self.sandbox(id)?;
@@ -59,10 +58,55 @@ impl Networks {
             let sockets = inside(fresh.file.as_fd(), Sockets::open_again)?;
             self.start_resolver(id, sockets)?;
         }
-        self.files.save(&sandbox)?;
         self.update_links()?;
         self.refresh_neighbours(&sandbox);
-        self.write_files(&sandbox)
+        self.write_files(&sandbox)?;
+        self.changed(id)
+    }
+
+    /// Into the namespace of a running container.
+    fn door(&self, id: &str) -> Result<Fresh, Error> {
+        let path = self.nursery.path(id);
+        let file =
+            std::fs::File::open(&path).map_err(Error::io("open", &path))?;
+        let route = inside(file.as_fd(), Route::open)?;
+        Ok(Fresh { file: file.into(), route })
+    }
+
+    /// Nothing is left to do of a change.
+    fn changed(&self, id: &str) -> Result<(), Error> {
+        if let Some(it) = self.state().sandboxes.get_mut(id) {
+            it.change = None;
+        }
+        self.files.save(&self.sandbox(id)?)
+    }
+
+    /// Finishes what a daemon that was killed had begun: half of a change
+    /// would leave a link whose address somebody else is given, or an
+    /// endpoint that nothing leads to.
+    pub(super) fn finish_change(&self, id: &str) -> Result<(), Error> {
+        let now = self.sandbox(id)?;
+        let Some(change) = &now.change else { return Ok(()) };
+        let mut before = now.clone();
+        let mut fresh = self.door(id)?;
+        match change {
+            Change::Connecting(endpoint) => {
+                before.endpoints.retain(|it| it != endpoint);
+                // It may be there without its addresses.
+                lock(&self.route).delete(&endpoint.veth)?;
+                self.plug(&mut fresh, endpoint, false)?;
+            }
+            Change::Disconnecting(endpoint) => {
+                before.endpoints.push(endpoint.clone());
+                lock(&self.route).delete(&endpoint.veth)?;
+            }
+        }
+        if self.move_default_route(&before, &now, &mut fresh)? {
+            // A keeper may have gone on to serve where they led before.
+            self.stop_forwarding(&before);
+        }
+        self.write_files(&now)?;
+        self.changed(id)
     }
 
     fn has_resolver(&self, id: &str) -> bool {
@@ -78,15 +122,28 @@ impl Networks {
         fresh: &mut Fresh,
     ) -> Result<(), Error> {
         let now = self.sandbox(id)?;
+        match self.move_default_route(before, &now, fresh)? {
+            true => self.republish(id, before),
+            false => Ok(()),
+        }
+    }
+
+    /// Returns whether another endpoint has it now.
+    fn move_default_route(
+        &self,
+        before: &Sandbox,
+        now: &Sandbox,
+        fresh: &mut Fresh,
+    ) -> Result<bool, Error> {
         let (old, new) = {
             let state = self.state();
             let of = |it: &Sandbox| it.way_out(&state.networks).cloned();
-            (of(before), of(&now))
+            (of(before), of(now))
         };
         if old.as_ref().map(|it| &it.network)
             == new.as_ref().map(|it| &it.network)
         {
-            return Ok(());
+            return Ok(false);
         }
         if let Some(it) = &old
             // Gone already if its link is.
@@ -101,7 +158,7 @@ impl Networks {
             let link = (index, it.interface.as_str());
             fresh.route.configure(link, &[], &it.gateways())?;
         }
-        self.republish(id, before)
+        Ok(true)
     }
 
     /// Takes a running container off a network.
@@ -113,7 +170,7 @@ impl Networks {
         container: &str,
         network: &str,
     ) -> Result<(), Error> {
-        let (endpoint, before) = {
+        let (endpoint, before, now) = {
             let mut state = self.state();
             let network = state.find(network)?.clone();
             let missing = || Error::NotConnected {
@@ -129,10 +186,13 @@ impl Networks {
                 .position(|it| it.network == network.id)
                 .ok_or_else(missing)?;
             let endpoint = sandbox.endpoints.remove(place);
+            sandbox.change = Some(Change::Disconnecting(endpoint.clone()));
+            let now = sandbox.clone();
             state.hold_back(&endpoint);
-            (endpoint, before)
+            (endpoint, before, now)
         };
         let mut errors = Vec::new();
+        errors.extend(self.files.save(&now).err());
         errors.extend(lock(&self.route).delete(&endpoint.veth).err());
         self.state().let_go(&endpoint);
         errors.extend(self.after_disconnect(container, &before).err());
@@ -145,18 +205,14 @@ impl Networks {
         before: &Sandbox,
     ) -> Result<(), Error> {
         if self.nursery.is_alive(id) {
-            let path = self.nursery.path(id);
-            let file =
-                std::fs::File::open(&path).map_err(Error::io("open", &path))?;
-            let route = inside(file.as_fd(), Route::open)?;
-            let mut fresh = Fresh { file: file.into(), route };
+            let mut fresh = self.door(id)?;
             self.move_way_out(id, before, &mut fresh)?;
         }
         let sandbox = self.sandbox(id)?;
-        self.files.save(&sandbox)?;
         self.update_links()?;
         self.refresh_neighbours(&sandbox);
-        self.write_files(&sandbox)
+        self.write_files(&sandbox)?;
+        self.changed(id)
     }
 }
 

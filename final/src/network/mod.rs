@@ -65,7 +65,6 @@ pub(crate) use proxy::Forwarder;
 pub use types::*;
 
 use dns::Resolver;
-use files::HostResolver;
 use firewall::Firewall;
 use netns::Nursery;
 use reaper::Reaper;
@@ -78,7 +77,6 @@ pub struct Networks {
     options: Options,
     /// The default bridge's name in the kernel.
     bridge: String,
-    resolver: HostResolver,
     state: Arc<names::Shared>,
     files: Files,
     nursery: Nursery,
@@ -118,8 +116,7 @@ impl Networks {
             .enable_all()
             .build()
             .map_err(Error::io("start the threads for", "networks"))?;
-        let resolver = HostResolver::read();
-        let state = names::Shared::new(state, &options, &resolver);
+        let state = names::Shared::new(state, &options);
         let networks = Networks {
             reaper: Reaper::start(Arc::clone(&state))?,
             state,
@@ -132,7 +129,6 @@ impl Networks {
             warnings: Mutex::default(),
             options,
             bridge,
-            resolver,
             files,
         };
         networks.predefine()?;

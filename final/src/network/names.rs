@@ -14,28 +14,34 @@ use super::{AttachRequest, Error, Network, Options, lock};
 pub(super) struct Shared {
     state: Mutex<State>,
     dns: Vec<IpAddr>,
-    host_servers: Vec<IpAddr>,
+    host: Mutex<Arc<HostResolver>>,
     /// Turns with every question, so that each of several containers with
     /// one name comes first in turn.
     turn: AtomicUsize,
 }
 
 impl Shared {
-    pub(super) fn new(
-        state: State,
-        options: &Options,
-        host: &HostResolver,
-    ) -> Arc<Shared> {
+    pub(super) fn new(state: State, options: &Options) -> Arc<Shared> {
         Arc::new(Shared {
             state: Mutex::new(state),
             dns: options.dns.clone(),
-            host_servers: host.servers.clone(),
+            host: Mutex::new(Arc::new(HostResolver::read())),
             turn: AtomicUsize::new(0),
         })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    pub(super) fn host_resolver(&self) -> Arc<HostResolver> {
+        Arc::clone(&lock(&self.host))
+    }
+
+    /// A laptop has other servers in every room. Docker looks at each start
+    /// of a container, too.
+    pub(super) fn read_host_resolver(&self) {
+        *lock(&self.host) = Arc::new(HostResolver::read());
     }
 }
 
@@ -81,7 +87,8 @@ impl Directory for Shared {
         if asker.way_out(&state.networks).is_none() {
             return vec![];
         }
-        let servers = [&asker.request.dns, &self.dns, &self.host_servers];
+        let host = self.host_resolver();
+        let servers = [&asker.request.dns, &self.dns, &host.servers];
         let servers = servers.into_iter().find(|it| !it.is_empty());
         let servers = servers.map(Vec::as_slice).unwrap_or_default();
         servers.iter().map(|it| SocketAddr::new(*it, 53)).collect()
@@ -177,7 +184,7 @@ impl super::Networks {
         on_user_network
             || !sandbox.endpoints.is_empty()
                 && none_given
-                && self.resolver.only_local()
+                && self.state.host_resolver().only_local()
     }
 
     /// Writes the three files, as things are now.
@@ -196,16 +203,15 @@ impl super::Networks {
             all.into_iter().find(|it| !it.is_empty()).unwrap_or(&[]).to_vec()
         };
         let own = self.needs_resolver(sandbox);
+        let host = self.state.host_resolver();
         let servers = match own {
             true => vec![dns::ADDRESS.into()],
             false => {
-                let all =
-                    [&request.dns, &self.options.dns, &self.resolver.servers];
+                let all = [&request.dns, &self.options.dns, &host.servers];
                 let found = all.into_iter().find(|it| !it.is_empty());
                 found.cloned().unwrap_or_default()
             }
         };
-        let host = &self.resolver;
         let search =
             pick(&request.dns_search, &self.options.dns_search, &host.search);
         // Names of containers have no dot: ask for them first as they are.
@@ -228,6 +234,8 @@ impl super::Networks {
         let mut names = request.hostname.clone();
         if !request.domainname.is_empty() {
             names = format!("{names}.{} {names}", request.domainname);
+        } else if let Some((short, _)) = request.hostname.split_once('.') {
+            names = format!("{names} {short}");
         }
         let mut entries = self.extra_hosts(sandbox);
         entries.extend(self.link_hosts(sandbox));

@@ -230,7 +230,20 @@ fn make() -> Result<Fresh, Error> {
     // For [`Route::announce`].
     sysctl("ipv4/conf/default/arp_notify", "1")?;
     sysctl("ipv6/conf/default/ndisc_notify", "1")?;
+    let_everybody_in()?;
     Ok(Fresh { file: file.into(), route })
+}
+
+/// As Docker has it: programs that are not root may listen on ports below
+/// 1024, which are nobody's privilege in a network of one's own, and send
+/// pings without CAP_NET_RAW (icmp(7)).
+fn let_everybody_in() -> Result<(), Error> {
+    sysctl("ipv4/ip_unprivileged_port_start", "0")?;
+    match sysctl("ipv4/ping_group_range", "0 2147483647") {
+        // Groups that an ordinary user's namespace does not have.
+        Err(Error::System { errno: Errno::INVAL, .. }) => Ok(()),
+        done => done,
+    }
 }
 
 /// Runs `work` on a thread of its own inside a network namespace.

@@ -8,9 +8,11 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -46,7 +48,7 @@ impl Forwarder {
         let Held { published, socket } = held;
         let task = if published.udp {
             let socket = UdpSocket::from_std(socket.into()).map_err(failed)?;
-            runtime.spawn(udp(Arc::new(socket), to))
+            runtime.spawn(udp(socket, to))
         } else {
             let socket =
                 TcpListener::from_std(socket.into()).map_err(failed)?;
@@ -83,57 +85,60 @@ async fn carry(mut client: TcpStream, to: SocketAddr) {
     let _ = tokio::io::copy_bidirectional(&mut client, &mut container).await;
 }
 
-type Clients = Arc<Mutex<HashMap<SocketAddr, Arc<UdpSocket>>>>;
-
 /// Each client gets a socket of its own towards the container, so that the
-/// answers find back.
-async fn udp(listener: Arc<UdpSocket>, to: SocketAddr) {
-    let clients = Clients::default();
+/// answers find back. All is one task: when it ends, no socket is left.
+async fn udp(listener: UdpSocket, to: SocketAddr) {
+    let mut clients: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
+    let mut answering = FuturesUnordered::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
-        let Ok((length, client)) = listener.recv_from(&mut buffer).await else {
-            continue;
-        };
-        let known = lock(&clients).get(&client).cloned();
-        let socket = match known {
-            Some(socket) => socket,
-            None => match connect(&listener, to, client, &clients).await {
-                Ok(socket) => socket,
+        let (length, client) = tokio::select! {
+            got = listener.recv_from(&mut buffer) => match got {
+                Ok(got) => got,
                 Err(_) => continue,
             },
+            Some(idle) = answering.next() => {
+                clients.remove(&idle);
+                continue;
+            }
+        };
+        let socket = match clients.get(&client) {
+            Some(socket) => Arc::clone(socket),
+            None => {
+                let Ok(socket) = towards(to).await else { continue };
+                let socket = Arc::new(socket);
+                clients.insert(client, Arc::clone(&socket));
+                let answers = Arc::clone(&socket);
+                answering.push(answer(&listener, answers, client));
+                socket
+            }
         };
         let _ = socket.send(&buffer[..length]).await;
     }
 }
 
-async fn connect(
-    listener: &Arc<UdpSocket>,
-    to: SocketAddr,
-    client: SocketAddr,
-    clients: &Clients,
-) -> std::io::Result<Arc<UdpSocket>> {
+async fn towards(to: SocketAddr) -> std::io::Result<UdpSocket> {
     let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let socket = Arc::new(UdpSocket::bind(any).await?);
+    let socket = UdpSocket::bind(any).await?;
     socket.connect(to).await?;
-    lock(clients).insert(client, Arc::clone(&socket));
-    let (listener, clients) = (Arc::clone(listener), Arc::clone(clients));
-    let answers = Arc::clone(&socket);
-    tokio::spawn(async move {
-        let mut buffer = vec![0; 1 << 16];
-        // An error says that the container's port is closed now
-        // (ECONNREFUSED), which may change: only idleness ends this.
-        while let Ok(got) =
-            tokio::time::timeout(UDP_IDLE, answers.recv(&mut buffer)).await
-        {
-            if let Ok(length) = got {
-                let _ = listener.send_to(&buffer[..length], client).await;
-            }
-        }
-        lock(&clients).remove(&client);
-    });
     Ok(socket)
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|it| it.into_inner())
+/// Carries a container's answers to one client until that is idle.
+async fn answer(
+    listener: &UdpSocket,
+    answers: Arc<UdpSocket>,
+    client: SocketAddr,
+) -> SocketAddr {
+    let mut buffer = vec![0; 1 << 16];
+    // An error says that the container's port is closed now (ECONNREFUSED),
+    // which may change: only idleness ends this.
+    while let Ok(got) =
+        tokio::time::timeout(UDP_IDLE, answers.recv(&mut buffer)).await
+    {
+        if let Ok(length) = got {
+            let _ = listener.send_to(&buffer[..length], client).await;
+        }
+    }
+    client
 }

@@ -12,9 +12,23 @@ use super::pool::{free_address, mac_of, parse_mac, show_mac, usable};
 use super::state::{Endpoint, Sandbox, State};
 use super::{AttachRequest, EndpointSettings, Error, Network, Networks};
 
+const PREFIX: &str = "com.docker.network.container_iface_prefix";
 const IFNAME: &str = "com.docker.network.endpoint.ifname";
 
 impl Networks {
+    /// Whether a container could come to a network with these wishes, as
+    /// far as can be told while it does not run.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Invalid`] in Docker's words.
+    pub fn check(
+        &self,
+        network: &str,
+        wanted: &EndpointSettings,
+    ) -> Result<(), Error> {
+        check_wanted(self.state().find(network)?, wanted)
+    }
+
     /// Finds the networks and reserves an address in each.
     pub(super) fn reserve(
         &self,
@@ -63,7 +77,7 @@ fn reserve_all(
     request: AttachRequest,
 ) -> Result<Sandbox, Error> {
     let wanted = wanted_networks(&request);
-    let mut sandbox = Sandbox { request, endpoints: vec![], published: vec![] };
+    let mut sandbox = Sandbox::new(request);
     for (name, settings) in wanted {
         let network = state.find(&name)?.clone();
         if sandbox.endpoints.iter().any(|it| it.network == network.id) {
@@ -137,7 +151,7 @@ pub(super) fn reserve(
             network: network.name.clone(),
         });
     }
-    check_default(network, &wanted)?;
+    check_wanted(network, &wanted)?;
     let v4 = address(state, network, false, wanted.wanted_v4())?;
     let v6 = match network.enable_ipv6 {
         true => address(state, network, true, wanted.wanted_v6())?,
@@ -149,7 +163,7 @@ pub(super) fn reserve(
             Error::Invalid(format!("invalid MAC address: {text}"))
         })?,
     };
-    let interface = interface(sandbox, &wanted)?;
+    let interface = interface(network, sandbox, &wanted)?;
     let id = hex64();
     let veth = format!("veth{}", &id[..7]);
     let network_id = network.id.clone();
@@ -200,6 +214,40 @@ fn show(
     });
 }
 
+/// What can be said before there is a place to give.
+fn check_wanted(
+    network: &Network,
+    wanted: &EndpointSettings,
+) -> Result<(), Error> {
+    check_default(network, wanted)?;
+    let ipam = wanted.ipam_config.as_ref();
+    if let Some(it) = ipam.and_then(|it| it.link_local_ips.first()) {
+        return Err(Error::Invalid(format!(
+            "link-local address {it}: --link-local-ip is not supported"
+        )));
+    }
+    check_address(network, false, wanted.wanted_v4())?;
+    check_address(network, true, wanted.wanted_v6())
+}
+
+fn check_address(
+    network: &Network,
+    v6: bool,
+    wanted: Option<Result<IpAddr, String>>,
+) -> Result<(), Error> {
+    let wanted = wanted.transpose().map_err(|text| {
+        Error::Invalid(format!("invalid IP address: {text}"))
+    })?;
+    let Some(address) = wanted else { return Ok(()) };
+    let subnet = network.subnet(v6).filter(|_| !v6 || network.enable_ipv6);
+    match subnet.is_some_and(|it| usable(&it.subnet, address)) {
+        true => Ok(()),
+        false => Err(Error::Invalid(format!(
+            "no configured subnet contains IP address {address}"
+        ))),
+    }
+}
+
 /// The default bridge has neither chosen addresses nor names, in Docker.
 fn check_default(
     network: &Network,
@@ -233,19 +281,11 @@ fn address(
 ) -> Result<Option<IpNet>, Error> {
     let Some(subnet) = network.subnet(v6) else { return Ok(None) };
     let used = state.used(network);
-    let address = match wanted {
-        Some(Err(text)) => {
-            return Err(Error::Invalid(format!("invalid IP address: {text}")));
-        }
-        Some(Ok(it)) if used.contains(&it) => {
+    let address = match wanted.and_then(Result::ok) {
+        Some(it) if used.contains(&it) => {
             return Err(Error::AddressInUse(it.to_string()));
         }
-        Some(Ok(it)) if !usable(&subnet.subnet, it) => {
-            return Err(Error::Invalid(format!(
-                "no configured subnet contains IP address {it}"
-            )));
-        }
-        Some(Ok(it)) => it,
+        Some(it) => it,
         None => free_address(&subnet.subnet, &subnet.range, &used).ok_or_else(
             || Error::NoAddress {
                 family: if v6 { 6 } else { 4 },
@@ -257,8 +297,10 @@ fn address(
     Ok(IpNet::new(address, subnet.subnet.prefix_len()).ok())
 }
 
-/// The name wanted for the interface, else the first free `eth0`, `eth1` …
+/// The name wanted for the interface, else the first free `eth0`, `eth1` …,
+/// or what the network wants instead of `eth`.
 fn interface(
+    network: &Network,
     sandbox: &Sandbox,
     wanted: &EndpointSettings,
 ) -> Result<String, Error> {
@@ -266,7 +308,8 @@ fn interface(
         |name: &str| sandbox.endpoints.iter().any(|it| it.interface == name);
     let own = wanted.driver_opts.as_ref().and_then(|it| it.get(IFNAME));
     let Some(name) = own else {
-        let mut free = (0..).map(|it| format!("eth{it}"));
+        let prefix = network.options.get(PREFIX).map_or("eth", |it| it);
+        let mut free = (0..).map(|it| format!("{prefix}{it}"));
         return Ok(free.find(|it| !taken(it)).unwrap_or_default());
     };
     let fits = !name.is_empty()

@@ -53,21 +53,43 @@ pub(super) struct Sandbox {
     pub(super) request: AttachRequest,
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) published: Vec<Published>,
+    /// What was being done to it while it ran; a daemon that was killed
+    /// meanwhile leaves it for the next one to finish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) change: Option<Change>,
+}
+
+/// A change of a running container's endpoints.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Change {
+    /// This one is being plugged in.
+    Connecting(Endpoint),
+    /// This one is being pulled out; it is none of the endpoints any more.
+    Disconnecting(Endpoint),
 }
 
 impl Sandbox {
-    /// The endpoint that has the default route and the published ports: the
-    /// highest priority, then the first by name, as Docker has it.
+    /// Comes to its networks anew, with nothing in them yet.
+    pub(super) fn new(request: AttachRequest) -> Sandbox {
+        let (endpoints, published) = (vec![], vec![]);
+        Sandbox { request, endpoints, published, change: None }
+    }
+
+    /// The endpoint that has the default route and the published ports, as
+    /// Docker has it: one that leads out by both IPv4 and IPv6, whatever the
+    /// priorities are, then the highest priority, then the first by name.
     pub(super) fn way_out<'a>(
         &'a self,
         networks: &BTreeMap<String, Network>,
     ) -> Option<&'a Endpoint> {
         let name =
             |it: &Endpoint| networks.get(&it.network).map(|it| it.name.clone());
-        self.endpoints
-            .iter()
-            .filter(|it| !it.gateways().is_empty())
-            .min_by_key(|it| (-it.settings.gw_priority, name(it)))
+        self.endpoints.iter().filter(|it| !it.gateways().is_empty()).min_by_key(
+            |it| {
+                let both = it.gateways().len() == 2;
+                (!both, -it.settings.gw_priority, name(it))
+            },
+        )
     }
 }
 

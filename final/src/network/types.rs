@@ -41,6 +41,13 @@ pub struct NetworkCreate {
     /// The user's own data.
     #[serde(deserialize_with = "null_is_default")]
     pub labels: Map,
+    /// Empty or `local`; the others are Swarm's, and refused.
+    pub scope: String,
+    /// Settings for other networks instead of a network; refused.
+    pub config_only: bool,
+    /// Which settings to take over; refused.
+    #[serde(deserialize_with = "null_is_default")]
+    pub config_from: ConfigFrom,
     /// `false` leaves the containers without IPv4; refused.
     #[serde(rename = "EnableIPv4")]
     pub enable_ipv4: Option<bool>,
@@ -134,7 +141,7 @@ pub struct Network {
 
 /// Where a network's configuration comes from: nowhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", default)]
 pub struct ConfigFrom {
     /// Always empty.
     pub network: String,
@@ -228,6 +235,24 @@ pub struct EndpointIpam {
 }
 
 impl EndpointSettings {
+    /// Whether the user has named an address.
+    pub fn has_wishes(&self) -> bool {
+        let ipam = self.ipam_config.as_ref();
+        ipam.is_some_and(|it| *it != EndpointIpam::default())
+    }
+
+    /// What of it was the user's to say, for the next start.
+    pub fn wishes(&self) -> EndpointSettings {
+        EndpointSettings {
+            ipam_config: self.ipam_config.clone(),
+            links: self.links.clone(),
+            aliases: self.aliases.clone(),
+            driver_opts: self.driver_opts.clone(),
+            gw_priority: self.gw_priority,
+            ..EndpointSettings::default()
+        }
+    }
+
     /// The wanted IPv4 address, or the text that is none.
     pub(super) fn wanted_v4(&self) -> Option<Result<IpAddr, String>> {
         let text = &self.ipam_config.as_ref()?.ipv4_address;

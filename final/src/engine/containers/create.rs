@@ -19,6 +19,7 @@ use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
 use crate::engine::events::Attributes;
 use crate::engine::go_json::from_go;
+use crate::network::EndpointSettings;
 
 /// The body of `POST /containers/create`, apart.
 #[derive(Debug, Clone, Default)]
@@ -86,6 +87,7 @@ impl Engine {
     /// In Docker's words; nothing is left behind.
     pub fn create(&self, name: &str, mut wish: Request) -> Result<Created> {
         validate::check(&wish.config, &wish.host)?;
+        validate::sharing(&wish.config, &wish.host)?;
         let image = self.image_for(&wish.config.image, &wish.platform)?;
         wish.config.inherit(&image.config.config);
         if wish.config.argv().first().is_none_or(String::is_empty) {
@@ -186,7 +188,7 @@ impl Engine {
         for link in wish.host.links.iter().flatten() {
             self.linked(link)?;
         }
-        self.endpoints(wish);
+        self.endpoints(wish)?;
         validate::check(&wish.config, &wish.host)
     }
 
@@ -202,21 +204,37 @@ impl Engine {
     }
 
     /// The network of `--network` has an entry, whatever the client sent.
-    fn endpoints(&self, wish: &mut Request) {
+    fn endpoints(&self, wish: &mut Request) -> Result<()> {
         let mode = &wish.host.network_mode;
-        if matches!(mode.as_str(), "none" | "host")
-            || mode.starts_with("container:")
-        {
-            wish.endpoints.clear();
-            return;
+        let alone = matches!(mode.as_str(), "none" | "host")
+            || mode.starts_with("container:");
+        if alone && wish.endpoints.values().any(EndpointSettings::has_wishes) {
+            return Err(Error::Invalid(
+                "user specified IP address is supported on user defined \
+                 networks only"
+                    .to_owned(),
+            ));
         }
-        let name = if mode == "default" { "bridge" } else { mode.as_str() };
+        if alone {
+            wish.endpoints.clear();
+            return Ok(());
+        }
         let given = wish.endpoints.remove("default");
-        let entry = wish.endpoints.entry(name.to_owned());
+        // One network, one entry, also where it was named by its ID.
+        let by_name = std::mem::take(&mut wish.endpoints).into_iter();
+        wish.endpoints = by_name
+            .map(|(it, settings)| (self.networks.name_of(&it), settings))
+            .collect();
+        let name = match mode.as_str() {
+            "default" => "bridge".to_owned(),
+            mode => self.networks.name_of(mode),
+        };
+        let entry = wish.endpoints.entry(name);
         let endpoint = entry.or_insert(given.unwrap_or_default());
         if endpoint.mac_address.is_empty() {
             endpoint.mac_address.clone_from(&wish.config.mac_address);
         }
+        Ok(())
     }
 
     /// Takes the name that was asked for, or finds a free one.

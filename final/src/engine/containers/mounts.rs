@@ -105,6 +105,9 @@ pub(super) fn all(
         Mount::bind(&record.hostname_path, "/etc/hostname"),
         Mount::bind(&record.hosts_path, "/etc/hosts"),
     ];
+    for mount in &mut mounts {
+        mount.options.read_only = host.readonly_rootfs;
+    }
     for (target, options) in &host.tmpfs {
         mounts.push(tmpfs_mount(target, options).map_err(Error::Invalid)?);
     }

@@ -40,9 +40,31 @@ impl Engine {
             tracing::warn!("a container's network: {error}");
         }
         for container in all {
+            self.learn_connections(&container)?;
             self.take_up(&container);
         }
         Ok(())
+    }
+
+    /// A daemon that was killed while it connected a container had not
+    /// written so in the container's record.
+    fn learn_connections(&self, container: &Container) -> Result<()> {
+        let there = self.networks.endpoints(&container.id);
+        let known = |it: &Record| {
+            there.keys().all(|at| it.own.attached.contains_key(at))
+        };
+        if container.with(known) {
+            return Ok(());
+        }
+        container.change(|record| {
+            for (network, settings) in there {
+                let endpoints = &mut record.own.endpoints;
+                endpoints
+                    .entry(network.clone())
+                    .or_insert_with(|| settings.wishes());
+                record.own.attached.entry(network).or_insert(settings);
+            }
+        })
     }
 
     fn recover_one(&self, dir: &Path) {

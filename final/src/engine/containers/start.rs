@@ -161,7 +161,7 @@ impl Engine {
             name: record.short_name().to_owned(),
             hostname: config.hostname.clone(),
             domainname: config.domainname.clone(),
-            mode: host.network_mode.clone(),
+            mode: self.networks.name_of(&host.network_mode),
             networks: record.own.endpoints.clone(),
             ports: host.port_bindings.clone(),
             exposed: config

@@ -109,6 +109,58 @@ fn modes(host: &HostConfig) -> Result<()> {
     check("cgroup namespace", &host.cgroupns_mode, &cgroup, false)
 }
 
+/// What the user of another's network cannot have of his own. To be asked
+/// before the image and the daemon add theirs.
+pub(super) fn sharing(config: &Config, host: &HostConfig) -> Result<()> {
+    let shared = host.network_mode.starts_with("container:");
+    let on_host = host.network_mode == "host";
+    let links = host.links.iter().flatten().next().is_some();
+    let some = |it: &Option<Vec<String>>| it.iter().flatten().next().is_some();
+    let ports = !host.port_bindings.is_empty() || host.publish_all_ports;
+    let exposed = config.exposed_ports.iter().flatten().next().is_some();
+    let conflicts = [
+        (
+            shared && !config.hostname.is_empty(),
+            "hostname and the network mode",
+        ),
+        (
+            shared && links,
+            "container type network can't be used with links. This would \
+             result in undefined behavior",
+        ),
+        (
+            on_host && links,
+            "host type networking can't be used with links. This would \
+             result in undefined behavior",
+        ),
+        (shared && !host.dns.is_empty(), "dns and the network mode"),
+        (
+            shared && some(&host.extra_hosts),
+            "custom host-to-IP mapping and the network mode",
+        ),
+        (
+            (shared || on_host) && !config.mac_address.is_empty(),
+            "mac-address and the network mode",
+        ),
+        (
+            shared && ports,
+            "port publishing and the container type network mode",
+        ),
+        (
+            shared && exposed,
+            "port exposing and the container type network mode",
+        ),
+        (
+            host.uts_mode == "host" && !config.hostname.is_empty(),
+            "hostname and the UTS mode",
+        ),
+    ];
+    match conflicts.iter().find(|(conflict, _)| *conflict) {
+        Some((_, what)) => refuse(format!("conflicting options: {what}")),
+        None => Ok(()),
+    }
+}
+
 /// What `--runtime` may say: our own name, and those that Docker's default
 /// has, which scripts and Compose files spell out. All are the shim.
 pub(in crate::engine) const RUNTIMES: [&str; 3] =
@@ -325,6 +377,48 @@ mod tests {
     fn refused(host: &str) -> String {
         let host: HostConfig = serde_json::from_str(host).unwrap();
         check(&Config::default(), &host).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn who_shares_a_network_has_no_wishes_of_his_own_for_it() {
+        let conflict = |config: &str, host: &str| {
+            let config: Config = serde_json::from_str(config).unwrap();
+            let host: HostConfig = serde_json::from_str(host).unwrap();
+            sharing(&config, &host).unwrap_err().to_string()
+        };
+        for (config, more, want) in [
+            (r#"{"Hostname": "h"}"#, "", "hostname and the network mode"),
+            (
+                r#"{"ExposedPorts": {"80/tcp": {}}}"#,
+                "",
+                "port exposing and the container type network mode",
+            ),
+            (
+                "{}",
+                r#", "PortBindings": {"80/tcp": []}"#,
+                "port publishing and the container type network mode",
+            ),
+            ("{}", r#", "Dns": ["1.1.1.1"]"#, "dns and the network mode"),
+            (
+                "{}",
+                r#", "ExtraHosts": ["a:1.1.1.1"]"#,
+                "custom host-to-IP mapping and the network mode",
+            ),
+            (
+                "{}",
+                r#", "Links": ["other"]"#,
+                "container type network can't be used with links. This would \
+                 result in undefined behavior",
+            ),
+        ] {
+            let host = format!(r#"{{"NetworkMode": "container:web"{more}}}"#);
+            let said = conflict(config, &host);
+            assert_eq!(said, format!("conflicting options: {want}"));
+        }
+        let host = r#"{"NetworkMode": "host", "Links": ["other"]}"#;
+        assert!(conflict("{}", host).contains("host type networking"));
+        let plain = HostConfig::default();
+        assert!(sharing(&Config::default(), &plain).is_ok());
     }
 
     #[test]

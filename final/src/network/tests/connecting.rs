@@ -316,6 +316,109 @@ fn subnets_of_one_network_do_not_overlap_either() {
 }
 
 #[test]
+fn what_docker_refuses_of_a_network_is_refused() {
+    in_new_network("refusals", |host| {
+        let refused = |body: &str| {
+            let wanted: NetworkCreate = serde_json::from_str(body).unwrap();
+            host.networks().create(wanted).unwrap_err().to_string()
+        };
+        let mtu = r#"{"Name": "n", "Options":
+            {"com.docker.network.driver.mtu": "abc"}}"#;
+        assert!(refused(mtu).contains("parsing \"abc\": invalid syntax"));
+        let icc = r#"{"Name": "n", "Options":
+            {"com.docker.network.bridge.enable_icc": "maybe"}}"#;
+        assert!(refused(icc).contains("strconv.ParseBool: parsing \"maybe\""));
+        let two = r#"{"Name": "n", "IPAM": {"Config": [
+            {"Subnet": "10.9.0.0/24"}, {"Subnet": "10.9.1.0/24"}]}}"#;
+        assert!(refused(two).contains("doesn't support multiple subnets"));
+        assert!(
+            refused(r#"{"Name": "n", "ConfigOnly": true}"#)
+                .contains("configuration-only")
+        );
+        assert!(
+            refused(r#"{"Name": "n", "Scope": "swarm"}"#)
+                .contains("swarm is not active")
+        );
+        assert_eq!(host.networks().list().len(), 3);
+    });
+}
+
+#[test]
+fn a_network_of_both_families_leads_out_before_one_of_ipv4_alone() {
+    in_new_network("dual stack", |host| {
+        let wanted = NetworkCreate {
+            name: "z".into(),
+            enable_ipv6: Some(true),
+            ..NetworkCreate::default()
+        };
+        host.networks().create(wanted).unwrap();
+        host.network("a");
+        host.attach("c", "z");
+        let settings =
+            EndpointSettings { gw_priority: 9, ..EndpointSettings::default() };
+        host.networks().connect(&id("c"), "a", settings).unwrap();
+        let routes = host.inside("c", || {
+            let read = |it: &str| std::fs::read_to_string(it).unwrap();
+            let v4 = read("/proc/thread-self/net/route");
+            let v6 = read("/proc/thread-self/net/ipv6_route");
+            let default4 = v4.lines().find(|it| it.contains("\t00000000\t"));
+            let zero = "0".repeat(32) + " 00 ";
+            let default6 = v6
+                .lines()
+                .find(|it| it.starts_with(&zero) && it.ends_with("eth0"));
+            (default4.map(str::to_owned), default6.is_some())
+        });
+        assert!(routes.0.unwrap().starts_with("eth0\t"));
+        assert!(routes.1, "the IPv6 default route");
+        host.networks().leave(&id("c")).unwrap();
+    });
+}
+
+#[test]
+fn everybody_in_a_container_may_listen_below_1024_and_ping() {
+    in_new_network("sysctls", |host| {
+        host.attach("a", "none");
+        let read = |name: &'static str| {
+            host.inside("a", || super::super::netns::read_sysctl(name))
+        };
+        let ports = read("ipv4/ip_unprivileged_port_start");
+        assert_eq!(ports.as_deref(), Some("0"));
+        let groups = read("ipv4/ping_group_range").unwrap();
+        assert_eq!(
+            groups.split_whitespace().collect::<Vec<_>>(),
+            ["0", "2147483647"]
+        );
+        host.networks().leave(&id("a")).unwrap();
+    });
+}
+
+#[test]
+fn addresses_that_cannot_be_are_refused_before_anything_is_plugged() {
+    in_new_network("wrong addresses", |host| {
+        host.network("n");
+        host.attach("a", "bridge");
+        for (wish, want) in [
+            (r#"{"IPv4Address": "10.1.2.3"}"#, "no configured subnet contains"),
+            (r#"{"IPv6Address": "fd00::7"}"#, "no configured subnet contains"),
+            (r#"{"IPv4Address": "some"}"#, "invalid IP address: some"),
+            (r#"{"LinkLocalIPs": ["169.254.1.1"]}"#, "--link-local-ip"),
+        ] {
+            let settings = EndpointSettings {
+                ipam_config: Some(serde_json::from_str(wish).unwrap()),
+                ..EndpointSettings::default()
+            };
+            let error = host.networks().check("n", &settings).unwrap_err();
+            assert!(error.to_string().contains(want), "{error}");
+            let error =
+                host.networks().connect(&id("a"), "n", settings).unwrap_err();
+            assert!(error.to_string().contains(want), "{error}");
+        }
+        assert_eq!(host.inside("a", links), ["eth0", "lo"]);
+        host.networks().leave(&id("a")).unwrap();
+    });
+}
+
+#[test]
 fn subnets_of_the_host_are_avoided() {
     in_new_network("pools", |host| {
         let mut route = Route::open().unwrap();

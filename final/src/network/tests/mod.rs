@@ -5,6 +5,7 @@ mod connecting;
 mod default_bridge;
 mod firewall;
 mod icc;
+mod killed;
 mod ports;
 mod resolver;
 mod stress;

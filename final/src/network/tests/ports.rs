@@ -146,6 +146,25 @@ fn a_udp_client_that_never_stops_finds_the_next_container() {
 }
 
 #[test]
+fn a_udp_port_is_free_again_although_a_client_came_by_the_forwarder() {
+    in_new_network("UDP through the forwarder", |host| {
+        let client = UdpSocket::bind("[::1]:0").unwrap();
+        let patience = Some(Duration::from_millis(300));
+        client.set_read_timeout(patience).unwrap();
+        for _ in 0..3 {
+            publish(host, "a", "bridge", "53/udp", "", "5300").unwrap();
+            serve_udp(host, "a", 53);
+            let answered = (0..10).any(|_| {
+                client.send_to(b"hello", "[::1]:5300").unwrap();
+                client.recv(&mut [0; 8]).is_ok()
+            });
+            assert!(answered);
+            host.networks().leave(&id("a")).unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_port_in_use_is_refused_in_dockers_words_and_leaves_nothing() {
     in_new_network("port in use", |host| {
         let before = links();
