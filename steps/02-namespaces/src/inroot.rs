@@ -11,7 +11,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat2};
+use rustix::fs::{
+    Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, readlinkat_raw,
+};
 use rustix::io::Errno;
 
 use crate::Error;
@@ -104,15 +106,8 @@ impl RootPath {
             found => return found.during(Call::Open, item),
         }
         let parent = self.parent(root, item)?;
-        let flags = OFlags::CREATE
-            | OFlags::EXCL
-            | OFlags::NOFOLLOW
-            | OFlags::CLOEXEC
-            | OFlags::WRONLY;
-        let mode = Mode::from_raw_mode(0o644);
-        let made = rustix::fs::openat(&parent, self.name(), flags, mode);
-        made.during(Call::Create, item)?;
-        self.open(root, ResolveFlags::empty()).during(Call::Open, item)
+        let place = (parent.as_fd(), self.full());
+        open_or_make(root, place, Missing::File, item, MAX_LINKS)
     }
 }
 
@@ -136,34 +131,143 @@ pub(crate) fn open(
     }
 }
 
-/// Walks down `prefixes`, making each directory that is missing. mkdirat
-/// never follows a link in the last place, and the place it is made in is
-/// held by a descriptor that openat2 has found below the root.
+/// Walks down `prefixes`, making each directory that is missing.
 fn make_dirs(
     root: BorrowedFd<'_>,
     prefixes: &[CString],
     item: usize,
 ) -> Result<OwnedFd, Fault> {
-    let place = OFlags::PATH | OFlags::DIRECTORY;
     let none = ResolveFlags::empty();
     let full = prefixes.last().map_or(HERE, CString::as_c_str);
-    match open(root, full, place, none) {
+    match open(root, full, DIRECTORY, none) {
         Err(Errno::NOENT) => {}
         found => return found.during(Call::Open, item),
     }
-    let mut here = open(root, HERE, place, none).during(Call::Open, item)?;
+    let here = open(root, HERE, DIRECTORY, none);
+    let mut here = here.during(Call::Open, item)?;
     for prefix in prefixes {
-        here = match open(root, prefix, place, none) {
-            Err(Errno::NOENT) => {
-                let mode = Mode::from_raw_mode(0o755);
-                let made = mkdirat(here.as_fd(), last_name(prefix), mode);
-                made.during(Call::Mkdir, item)?;
-                open(root, prefix, place, none).during(Call::Open, item)?
-            }
-            found => found.during(Call::Open, item)?,
-        };
+        let place = (here.as_fd(), prefix.as_c_str());
+        here = open_or_make(root, place, Missing::Directory, item, MAX_LINKS)?;
     }
     Ok(here)
+}
+
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
+
+/// As many as the kernel follows in one lookup (path_resolution(7)).
+const MAX_LINKS: u32 = 40;
+
+/// What is made where a path leads to nothing.
+#[derive(Clone, Copy)]
+enum Missing {
+    Directory,
+    File,
+}
+
+impl Missing {
+    /// Never follows a link in the last place.
+    fn make(self, here: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+        match self {
+            Missing::Directory => {
+                mkdirat(here, name, Mode::from_raw_mode(0o755))
+            }
+            Missing::File => {
+                let flags = OFlags::CREATE
+                    | OFlags::EXCL
+                    | OFlags::NOFOLLOW
+                    | OFlags::CLOEXEC
+                    | OFlags::WRONLY;
+                let mode = Mode::from_raw_mode(0o644);
+                openat(here, name, flags, mode).map(drop)
+            }
+        }
+    }
+
+    fn place(self) -> OFlags {
+        match self {
+            Missing::Directory => DIRECTORY,
+            Missing::File => OFlags::PATH,
+        }
+    }
+
+    fn call(self) -> Call {
+        match self {
+            Missing::Directory => Call::Mkdir,
+            Missing::File => Call::Create,
+        }
+    }
+}
+
+/// A path below the root, and the directory of its last name. That is held
+/// by a descriptor which openat2 has found below the root, so what is made
+/// in it is made there.
+type Place<'a> = (BorrowedFd<'a>, &'a CStr);
+
+/// Opens a path of which at most the last part is missing, and makes that.
+fn open_or_make(
+    root: BorrowedFd<'_>,
+    (here, path): Place<'_>,
+    missing: Missing,
+    item: usize,
+    links: u32,
+) -> Result<OwnedFd, Fault> {
+    let none = ResolveFlags::empty();
+    match open(root, path, missing.place(), none) {
+        Err(Errno::NOENT) => {}
+        found => return found.during(Call::Open, item),
+    }
+    match missing.make(here, last_name(path)) {
+        Err(Errno::EXIST) if links > 0 => {
+            make_behind_link(root, (here, path), missing, item, links - 1)?;
+        }
+        made => made.during(missing.call(), item)?,
+    }
+    open(root, path, missing.place(), none).during(Call::Open, item)
+}
+
+/// What has a name and yet leads to nothing is a link. Its target is made,
+/// as Docker does: an image may have `/data -> /srv/data` and no `/srv`. Put
+/// behind the path of its directory, the link's text is a path from the root.
+fn make_behind_link(
+    root: BorrowedFd<'_>,
+    (here, link): Place<'_>,
+    missing: Missing,
+    item: usize,
+    links: u32,
+) -> Result<(), Fault> {
+    let name = last_name(link);
+    let base = link.count_bytes() - name.count_bytes();
+    // No string can be built here, but the stack has room for a path.
+    let mut path = [0u8; libc::PATH_MAX as usize];
+    let too_long = || Err(Errno::NAMETOOLONG).during(Call::Open, item);
+    let Some((directory, text)) = path.split_at_mut_checked(base) else {
+        return too_long();
+    };
+    directory.copy_from_slice(&link.to_bytes()[..base]);
+    let length = match readlinkat_raw(here, name, &mut *text) {
+        // Made by somebody else in the meantime.
+        Err(Errno::INVAL) => return Ok(()),
+        read => read.during(Call::Open, item)?,
+    };
+    if length == text.len() {
+        return too_long();
+    }
+    let start = if text.first() == Some(&b'/') { base } else { 0 };
+    let path = &mut path[start..=base + length];
+    let end = path.len() - 1;
+    let top = open(root, HERE, DIRECTORY, ResolveFlags::empty());
+    let mut here = top.during(Call::Open, item)?;
+    for at in 1..=end {
+        if at < end && path[at] != b'/' {
+            continue;
+        }
+        let what = if at < end { Missing::Directory } else { missing };
+        let cut = std::mem::replace(&mut path[at], 0);
+        let prefix = CStr::from_bytes_until_nul(path).unwrap_or(HERE);
+        here = open_or_make(root, (here.as_fd(), prefix), what, item, links)?;
+        path[at] = cut;
+    }
+    Ok(())
 }
 
 /// What follows the last slash.

@@ -206,6 +206,49 @@ fn a_link_in_the_image_never_leads_out_of_it() {
 }
 
 #[test]
+fn a_mount_over_a_link_to_nothing_makes_what_it_names_in_the_root() {
+    if !is_root("dangling link") {
+        return;
+    }
+    let data = tempfile::tempdir().unwrap();
+    fs::write(data.path().join("file"), "from the host\n").unwrap();
+    let link = std::os::unix::fs::symlink;
+    for (text, made) in [
+        ("/srv/deep/place", "/srv/deep/place"),
+        ("srv/../other//place", "/etc/other/place"),
+        ("../twice", "/elsewhere"),
+        ("../../../up", "/up"),
+    ] {
+        for (source, see) in [("", "/file"), ("file", "")] {
+            let root = Root::new();
+            link(text, root.path().join("etc/data")).unwrap();
+            link("/elsewhere", root.path().join("twice")).unwrap();
+            let mut sandbox = root.sandbox();
+            let source = data.path().join(source);
+            sandbox.mount(Mount::bind(source, "/etc/data"));
+            let output = run(&sandbox, &sh(&format!("cat {made}{see}")));
+            assert_eq!(output.out, "from the host\n", "{text}: {output:?}");
+        }
+    }
+}
+
+#[test]
+fn links_to_nothing_that_go_in_a_circle_are_no_place_for_a_mount() {
+    if !is_root("circle") {
+        return;
+    }
+    let (root, data) = (Root::new(), tempfile::tempdir().unwrap());
+    let link = std::os::unix::fs::symlink;
+    link("two/x", root.path().join("one")).unwrap();
+    link("one/x", root.path().join("two")).unwrap();
+    let mut sandbox = root.sandbox();
+    sandbox.mount(Mount::bind(data.path(), "/one"));
+    let error = common::try_start(&sandbox, &sh("true"));
+    let error = error.err().unwrap().to_string();
+    assert!(error.contains("ELOOP"), "{error}");
+}
+
+#[test]
 fn a_proc_that_is_a_link_is_refused() {
     if !is_root("proc link") {
         return;
