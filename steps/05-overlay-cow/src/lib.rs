@@ -201,6 +201,10 @@ fn set_options(fs: &OwnedFd, options: Options) -> Result<(), Error> {
             kernel: kernel_log(fs),
         }
     };
+    // What df(1) and mount(8) show where a disk has its device; without it
+    // they say `none`.
+    fsconfig_set_string(fs, "source", "overlay")
+        .map_err(failed("source=overlay"))?;
     fsconfig_set_string(fs, "index", "off").map_err(failed("index=off"))?;
     match options.xattrs {
         Xattrs::Trusted => {
