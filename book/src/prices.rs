@@ -129,16 +129,23 @@ pub(crate) fn table(root: &Path, group: &str) -> Result<String> {
 
 impl Prices {
     fn draw(&self, medians: &BTreeMap<String, f64>) -> String {
+        if let [(name, median)] = Vec::from_iter(medians)[..] {
+            let median = duration(*median);
+            return format!(
+                "| what | median |\n|---|---:|\n| {name} | {median} |\n{}",
+                self.source()
+            );
+        }
         let longest = medians.values().copied().fold(0.0, f64::max);
         let mut table = String::from(
-            "| | median | more than the line above | |\n|---|---:|---:|---|\n",
+            "| what | median | added | to scale |\n|---|---:|---:|---|\n",
         );
         let mut before = None;
         for (name, median) in medians {
             let more = before
                 .map_or(String::new(), |before| difference(median - before));
             // At least one mark: what took time has a length.
-            let marks = (median / longest * 40.0).ceil().max(1.0);
+            let marks = (median / longest * 24.0).ceil().max(1.0);
             let bar = "▇".repeat(marks as usize);
             // Writing to a string cannot fail.
             let _ = writeln!(
@@ -148,8 +155,11 @@ impl Prices {
             );
             before = Some(*median);
         }
-        let _ = writeln!(table, "\n*{}; {}.*", self.machine, self.taken);
-        table
+        table + &self.source()
+    }
+
+    fn source(&self) -> String {
+        format!("\n*{}; {}.*\n", self.machine, self.taken)
     }
 }
 
@@ -191,6 +201,21 @@ mod tests {
             medians: BTreeMap::new(),
         };
         insta::assert_snapshot!(prices.draw(&medians));
+    }
+
+    #[test]
+    fn a_single_price_is_compared_with_nothing() {
+        let prices = Prices {
+            machine: "a machine".into(),
+            taken: "2026-01-31".into(),
+            medians: BTreeMap::new(),
+        };
+        let medians = BTreeMap::from([("tar".to_owned(), 68_400_000.0)]);
+        assert_eq!(
+            prices.draw(&medians),
+            "| what | median |\n|---|---:|\n| tar | 68.4 ms |\n\n\
+             *a machine; 2026-01-31.*\n"
+        );
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub(crate) fn serve(root: &Path, address: SocketAddr) -> Result<()> {
                      served? choose another with --listen 127.0.0.1:PORT)"
                 )
             })?;
+        let address = listener.local_addr().context("look at the port")?;
         println!("the book is at http://{address}/ (ctrl-c ends)");
         let app = Router::new().fallback(move |uri: Uri| {
             let dir = dir.clone();
