@@ -72,16 +72,19 @@ pub(crate) fn run_all(
 /// build left behind.
 pub(crate) fn build(root: &Path, script: &str) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--bins"]).current_dir(root);
+    // Each by itself, as `cargo run -p` does: built together, their libraries
+    // would get the features of all and be built again for each.
     for package in packages(script) {
-        build.args(["-p", package]);
+        let built = Command::new(&cargo)
+            .args(["build", "--quiet", "--bins", "-p", package])
+            .current_dir(root)
+            .status()
+            .context("run cargo build")?;
+        if !built.success() {
+            bail!("{package}, which the chapter runs, does not build: {built}");
+        }
     }
-    let built = build.status().context("run cargo build")?;
-    match built.success() {
-        true => Ok(()),
-        false => bail!("what the chapter runs does not build: {built}"),
-    }
+    Ok(())
 }
 
 /// The packages whose programs a script runs.
