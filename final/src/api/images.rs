@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::blocking;
 use super::streams::{self, Query};
 use crate::engine::filters::Filters;
-use crate::engine::images::auth::{self, Login};
+use crate::engine::images::auth::{self, Auth};
 use crate::engine::images::list::{self, Wish};
 use crate::engine::images::{pull, push, transfer};
 use crate::engine::{Engine, Error};
@@ -287,11 +287,11 @@ async fn distribution(
 
 async fn login(
     State(engine): Shared,
-    JsonBody(login): JsonBody<Login>,
+    JsonBody(account): JsonBody<Auth>,
 ) -> Result<Json<Value>, ApiError> {
-    blocking(move || engine.log_in(login)).await?;
-    let status = "Login Succeeded";
-    Ok(Json(json!({ "IdentityToken": "", "Status": status })))
+    let token = blocking(move || engine.log_in(account)).await?;
+    let (token, status) = (token.unwrap_or_default(), "Login Succeeded");
+    Ok(Json(json!({ "IdentityToken": token, "Status": status })))
 }
 
 /// `NAME/verb`.

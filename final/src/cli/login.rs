@@ -3,11 +3,14 @@
 use std::io::{BufRead, IsTerminal, Read, Write};
 
 use clap::Args;
+use cli_api::Error;
+use layers::registry::{Auth, ConfigFile, Kept};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::Value;
 
-use super::auth::{self, ConfigFile, Credentials, HUB};
+use super::auth;
 use super::context::{Context, Global};
+use super::failure::sentence;
 
 /// Remember a password for a registry
 #[derive(Debug, Clone, Args)]
@@ -37,69 +40,133 @@ pub(crate) async fn login(
     context: &Context,
     args: LoginArgs,
 ) -> anyhow::Result<u8> {
-    let server = args.server.clone().unwrap_or_else(|| HUB.to_owned());
-    anyhow::ensure!(
-        args.password.is_none() || !args.password_stdin,
-        "conflicting options: cannot specify both --password and \
-         --password-stdin"
-    );
-    if args.password.is_some() {
+    let server = ConfigFile::key(args.server.as_deref().unwrap_or_default());
+    let given = args.password()?;
+    let mut file = auth::config(&context.global)?;
+    let (mut who, status) = match existing(context, &args, &file, &server).await
+    {
+        Some(accepted) => accepted,
+        None => {
+            let who = args.account(&server, given)?;
+            let answer = try_out(context, &who).await?;
+            (who, answer)
+        }
+    };
+    if let Some(token) = status["IdentityToken"].as_str()
+        && !token.is_empty()
+    {
+        // It stands for the password, which nobody needs to keep then.
+        who.password.clear();
+        token.clone_into(&mut who.identitytoken);
+    }
+    let kept = file
+        .remember(&who)
+        .map_err(|why| anyhow::anyhow!("Error saving credentials: {why}"))?;
+    if kept == Kept::InFile {
         eprintln!(
-            "WARNING! Using --password via the CLI is insecure. Use \
-             --password-stdin."
+            "\nWARNING! Your credentials are stored unencrypted in '{}'.\n\
+             Configure a credential helper to remove this warning. See\n\
+             https://docs.docker.com/go/credential-store/\n",
+            file.path().display()
         );
     }
-    let who = args.ask(&server)?;
-    let answer: Value = context.client.post("/auth", &who).await?;
-    let mut file = ConfigFile::load(&context.global)?;
-    file.remember(&server, &who);
-    file.save(&context.global)?;
-    eprintln!(
-        "WARNING! Your password is stored unencrypted in {}",
-        auth::shown_path(&context.global)
-    );
-    println!("{}", answer["Status"].as_str().unwrap_or("Login Succeeded"));
+    println!("{}", status["Status"].as_str().unwrap_or("Login Succeeded"));
     Ok(0)
+}
+
+/// What is remembered already, if that is good and nothing else was said.
+async fn existing(
+    context: &Context,
+    args: &LoginArgs,
+    file: &ConfigFile,
+    server: &str,
+) -> Option<(Auth, Value)> {
+    if args.username.is_some() || args.password.is_some() {
+        return None;
+    }
+    // A helper that fails is told of when the new password is stored.
+    let who = file.find(server).ok().flatten()?;
+    if args.password_stdin || who.username.is_empty() {
+        return None;
+    }
+    eprintln!(
+        "Authenticating with existing credentials... [Username: {}]\n\n \
+         Info -> To login with a different account, run 'skiff logout' \
+         followed by 'skiff login'\n",
+        who.username
+    );
+    match try_out(context, &who).await {
+        Ok(status) => Some((who, status)),
+        Err(why) => {
+            eprintln!("Login did not succeed, error: {}", sentence(&why));
+            None
+        }
+    }
+}
+
+async fn try_out(context: &Context, who: &Auth) -> anyhow::Result<Value> {
+    let answer: Result<Value, Error> = context.client.post("/auth", who).await;
+    Ok(answer?)
 }
 
 /// `logout` needs no daemon.
 pub(crate) fn logout(global: &Global, args: LogoutArgs) -> anyhow::Result<u8> {
-    let server = args.server.unwrap_or_else(|| HUB.to_owned());
-    let mut file = ConfigFile::load(global)?;
+    let server = ConfigFile::key(args.server.as_deref().unwrap_or_default());
+    let mut file = auth::config(global)?;
     println!("Removing login credentials for {server}");
-    if file.forget(&server) {
-        file.save(global)?;
+    if let Err(why) = file.forget(&server) {
+        auth::warn(&format!("could not erase credentials:\n{server}: {why}"));
     }
     Ok(0)
 }
 
 impl LoginArgs {
-    fn ask(&self, server: &str) -> anyhow::Result<Credentials> {
+    /// The password, if one was given, checked as `docker` does: before
+    /// anything else happens.
+    fn password(&self) -> anyhow::Result<Option<String>> {
+        if let Some(password) = &self.password {
+            anyhow::ensure!(
+                !self.password_stdin,
+                "conflicting options: cannot specify both --password and \
+                 --password-stdin"
+            );
+            anyhow::ensure!(!password.is_empty(), "password is empty");
+            eprintln!(
+                "WARNING! Using --password via the CLI is insecure. Use \
+                 --password-stdin."
+            );
+            return Ok(Some(password.clone()));
+        }
+        if !self.password_stdin {
+            return Ok(None);
+        }
+        anyhow::ensure!(
+            self.username.is_some(),
+            "the --password-stdin option requires --username to be set"
+        );
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text)?;
+        let text = text.trim_end_matches(['\r', '\n']);
+        Ok((!text.is_empty()).then(|| text.to_owned()))
+    }
+
+    /// Who it is; asks for what was not given.
+    fn account(
+        &self,
+        server: &str,
+        password: Option<String>,
+    ) -> anyhow::Result<Auth> {
         let username = match &self.username {
             Some(name) => name.clone(),
-            None if self.password_stdin => {
-                anyhow::bail!(
-                    "the --password-stdin option requires --username to be set"
-                )
-            }
             None => prompt("Username: ", true)?,
         };
-        let password = match &self.password {
-            Some(password) => password.clone(),
-            None if self.password_stdin => {
-                let mut text = String::new();
-                std::io::stdin().read_to_string(&mut text)?;
-                text.trim_end_matches(['\r', '\n']).to_owned()
-            }
+        let password = match password {
+            Some(password) => password,
             None => prompt("Password: ", false)?,
         };
         anyhow::ensure!(!password.is_empty(), "password is empty");
-        Ok(Credentials {
-            username,
-            password,
-            serveraddress: server.to_owned(),
-            identitytoken: String::new(),
-        })
+        let serveraddress = server.to_owned();
+        Ok(Auth { username, password, serveraddress, ..Auth::default() })
     }
 }
 

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "not every test program needs all of it")]
 
+pub(crate) mod registry;
+
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};

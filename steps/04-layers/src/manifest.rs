@@ -184,8 +184,12 @@ impl Document {
     /// and as an index by another is an attack (CVE-2021-41190), so one that
     /// has the fields of both is refused.
     pub fn parse(bytes: &[u8]) -> Result<Document, String> {
-        let value: serde_json::Value = serde_json::from_slice(bytes)
-            .map_err(|e| format!("not a JSON document: {e}"))?;
+        let value: serde_json::Value =
+            serde_json::from_slice(bytes).map_err(|e| {
+                format!(
+                    "no JSON, so it is damaged or somebody else's answer: {e}"
+                )
+            })?;
         let has = |key: &str| value.get(key).is_some();
         let kind = value.get("mediaType").and_then(|v| v.as_str());
         if has("fsLayers") || has("history") {

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use common::site::{Answer, Content, Request, Site, error};
 use common::*;
-use layers::registry::{Auth, Progress, PullOptions, RegistryError, pull};
+use layers::registry::{
+    Account, Auth, Progress, PullOptions, RegistryError, pull,
+};
 use layers::{Error, Result};
 
 /// Pulls from a site that misbehaves: the error, after checking that nothing
@@ -99,7 +101,7 @@ fn name_and_password_are_sent_when_asked_for_and_not_before() {
     let mut options = options();
     let auth =
         Auth::from_header("eyJ1c2VybmFtZSI6InUiLCJwYXNzd29yZCI6InAifQ==");
-    options.auth = auth;
+    options.account = Account::Client(auth);
     let guarded = |request: &Request, content: &Content| {
         if request.header("authorization") == "Basic dTpw" {
             return content.good(request);
@@ -117,9 +119,9 @@ fn name_and_password_are_sent_when_asked_for_and_not_before() {
             .with("WWW-Authenticate", "Basic realm=\"x\"")
     };
     let error = refused_with(&site, options, locked);
-    insta::assert_snapshot!(text(&site, &error), @"127.0.0.1:PORT: unauthorized: authentication required; log in with `docker login 127.0.0.1:PORT`");
+    insta::assert_snapshot!(text(&site, &error), @"127.0.0.1:PORT: unauthorized: authentication required; log in there first (login 127.0.0.1:PORT)");
     let error = refused(&site, locked);
-    insta::assert_snapshot!(text(&site, &error), @"127.0.0.1:PORT: unauthorized: authentication required (no basic auth credentials); log in with `docker login 127.0.0.1:PORT`");
+    insta::assert_snapshot!(text(&site, &error), @"127.0.0.1:PORT: unauthorized: authentication required (no basic auth credentials); log in there first (login 127.0.0.1:PORT)");
 }
 
 #[test]
@@ -180,6 +182,27 @@ fn what_may_pass_is_tried_again() {
         };
         accepted(&site, options(), handler).unwrap();
     }
+}
+
+#[test]
+fn a_server_that_wants_a_second_gets_it() {
+    let site = site();
+    let asked = std::sync::Mutex::new(Vec::new());
+    let handler = move |request: &Request, content: &Content| {
+        if !content.is_layer(request) {
+            return content.good(request);
+        }
+        let mut asked = asked.lock().unwrap();
+        asked.push(Instant::now());
+        match asked[..] {
+            [first, .., last] => {
+                assert!(last - first >= Duration::from_secs(1));
+                content.good(request)
+            }
+            _ => Answer::new(429, "slow down").with("Retry-After", "1"),
+        }
+    };
+    accepted(&site, options(), handler).unwrap();
 }
 
 #[test]
@@ -303,6 +326,26 @@ fn other_bytes_than_promised_are_refused_wherever_they_are() {
     }
 }
 
+/// By a tag there is no digest to hold on to but the one that the registry
+/// says it means.
+#[test]
+fn a_manifest_that_is_not_the_one_its_tag_means_is_refused() {
+    let site = site();
+    let error = refused(&site, |request, content| {
+        let mut answer = content.good(request);
+        if !request.path.ends_with("/manifests/1") {
+            return answer;
+        }
+        let meant = layers::Digest::of(&answer.body).to_string();
+        answer.body.truncate(100);
+        answer.with("Docker-Content-Digest", meant)
+    });
+    let text = text(&site, &error);
+    let words = "manifest of 127.0.0.1:PORT/app:1 is corrupted: expected \
+         digest sha256:";
+    assert!(text.starts_with(words), "{text}");
+}
+
 #[test]
 fn a_config_that_lies_about_its_layers_is_refused() {
     let lying = Content::new(|_, config| {
@@ -356,8 +399,8 @@ fn a_redirected_blob_is_followed_without_our_token() {
     let store_site = Site::start(Content::new(|_, _| {}));
     let port = store_site.port;
     let mut options = options();
-    options.auth =
-        Some(Auth { registrytoken: "secret".into(), ..Auth::default() });
+    let auth = Auth { registrytoken: "secret".into(), ..Auth::default() };
+    options.account = Account::Client(Some(auth));
     let handler = move |request: &Request, content: &Content| {
         assert_eq!(
             request.header("authorization").is_empty(),

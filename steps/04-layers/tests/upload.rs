@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::site::{Answer, Content, Request, Site, error};
 use common::*;
-use layers::registry::{PullOptions, push};
+use layers::registry::{Account, PullOptions, push};
 use layers::{Digest, Error};
 
 /// What a registry keeps of uploads.
@@ -183,7 +183,7 @@ fn an_upload_is_sent_elsewhere_without_our_token() {
         registrytoken: "secret".into(),
         ..Default::default()
     };
-    options.auth = Some(token);
+    options.account = Account::Client(Some(token));
     push(&store, &name, &options, &|_| {}).unwrap();
     assert_eq!(there.lock().unwrap().kept.len(), 2);
     let secret = |r: &&Request| r.header("authorization") == "Bearer secret";

@@ -11,7 +11,9 @@ use std::process::{Command, Output};
 
 use common::site::{Answer, Content, Request, Site, error};
 use common::*;
-use layers::registry::{PullOptions, RegistryConfig, pull, push};
+use layers::registry::{
+    Account, Auth, PullOptions, RegistryConfig, pull, push,
+};
 
 /// Pulls `$PULL`, with all else as the environment says.
 #[test]
@@ -136,14 +138,16 @@ fn a_helper_that_knows_nothing_is_no_obstacle_and_one_that_fails_is() {
     let home = Home::new(&config, "echo 'the keychain is locked'; exit 1");
     let text = home.pulled(&name).unwrap_err();
     let words = format!(
-        "cannot read the credentials for {host}: docker-credential-fake \
-         get: the keychain is locked"
+        "cannot read the credentials for {host}: error getting credentials - \
+         err: exit status 1, out: `the keychain is locked`"
     );
     assert!(text.contains(&words), "{text}");
 
     let home = Home::new(r#"{"credsStore":"nowhere"}"#, "");
     let text = home.pulled(&name).unwrap_err();
-    assert!(text.contains("docker-credential-nowhere get: No such"), "{text}");
+    let words = "exec: \"docker-credential-nowhere\": executable file not \
+         found in $PATH";
+    assert!(text.contains(words), "{text}");
 }
 
 #[test]
@@ -163,6 +167,60 @@ fn an_identity_token_is_exchanged_for_one_that_opens() {
     let home = Home::new(&config, "exit 1");
     home.pulled(&name).unwrap();
     assert_eq!(home.asked(), "");
+}
+
+#[test]
+fn a_login_gets_an_identity_token_where_the_registry_gives_one() {
+    let site = Site::start(Content::new(|_, _| {}));
+    let port = site.port;
+    site.behave(move |request, _| {
+        let token = request.path.starts_with("/token?");
+        if token && request.header("authorization") == BASIC {
+            assert!(request.path.contains("offline_token=true"));
+            let both = r#"{"token":"short","refresh_token":"long"}"#;
+            return Answer::new(200, both);
+        }
+        if request.header("authorization") == "Bearer short" {
+            return Answer::new(200, "{}");
+        }
+        let realm = format!("Bearer realm=\"http://127.0.0.1:{port}/token\"");
+        error(401, "UNAUTHORIZED", "authentication required")
+            .with("WWW-Authenticate", realm)
+    });
+    let host = format!("127.0.0.1:{port}");
+    let log_in = |password: &str| {
+        let (username, password) = ("u".to_owned(), password.to_owned());
+        let auth = Auth { username, password, ..Auth::default() };
+        let mut options = options();
+        options.account = Account::Client(Some(auth));
+        layers::registry::log_in(&host, &options)
+    };
+    assert_eq!(log_in("p").unwrap().as_deref(), Some("long"));
+    let text = log_in("wrong").unwrap_err().to_string();
+    assert!(text.contains("incorrect username or password"), "{text}");
+}
+
+/// What the client of a daemon has not sent, the daemon does not add: it may
+/// have what the client may not.
+#[test]
+fn a_client_does_not_ask_with_the_account_of_the_daemons_user() {
+    let site = guarded(BASIC);
+    let home = tempfile::tempdir().unwrap();
+    let config = format!(
+        r#"{{"auths":{{"127.0.0.1:{}":{{"auth":"dTpw"}}}}}}"#,
+        site.port
+    );
+    fs::write(home.path().join("config.json"), config).unwrap();
+    let mut options = options();
+    options.config.docker_config = Some(home.path().to_owned());
+    let pulled = |options: &PullOptions| {
+        let (_dir, store) = store();
+        pull(&store, &site.reference(), options, &|_| {}).map(drop)
+    };
+    pulled(&options).unwrap();
+    options.account = Account::Client(None);
+    let text = pulled(&options).unwrap_err().to_string();
+    assert!(text.contains("no basic auth credentials"), "{text}");
 }
 
 /// Gives a token to who has the refresh token, and images to who has that.

@@ -16,7 +16,7 @@ use super::context_tar::BuildContext;
 use super::lent::{Agent, Secret};
 use super::output::{Before, Output, Outputs};
 use super::{repo_and_tag, rescue};
-use crate::cli::auth::{self, ConfigFile};
+use crate::cli::auth;
 use crate::cli::container::{Ulimit, labels};
 use crate::cli::context::Context;
 use crate::cli::download;
@@ -162,8 +162,7 @@ pub(crate) async fn build(
         true => Some(Before::look(context).await?),
         false => None,
     };
-    let config = ConfigFile::load(&context.global)?;
-    let headers = [("x-registry-config", auth::header(&config.all())?)];
+    let headers = [auth::header_for_all(&context.global)?];
     let answer =
         context.client.send_with(Method::POST, &query, body, &headers).await?;
     let show = match (args.quiet, outputs.take_stdout()) {

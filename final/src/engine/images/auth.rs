@@ -11,8 +11,6 @@ use http::HeaderMap;
 pub use layers::registry::Auth;
 use layers::registry::{Described, RegistryError};
 
-use serde::Deserialize;
-
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
 
@@ -37,13 +35,11 @@ impl Logins {
         Logins(logins)
     }
 
-    /// The account for a registry.
-    pub fn of(&self, domain: &str) -> Option<Auth> {
-        let hub = ["https://index.docker.io/v1/", "index.docker.io"];
-        let keys = std::iter::once(domain)
-            .chain(hub.into_iter().filter(|_| domain == "docker.io"));
-        let mut found = keys.filter_map(|key| self.0.get(key));
-        found.next().cloned()
+    /// The account for a registry. Old clients send whole addresses.
+    pub fn of(&self, wanted: &str) -> Option<Auth> {
+        let same = || self.0.iter().find(|(key, _)| domain(key) == wanted);
+        let found = self.0.get(wanted).or_else(|| Some(same()?.1));
+        found.cloned()?.completed()
     }
 }
 
@@ -56,39 +52,16 @@ fn decode(text: &str) -> Option<Vec<u8>> {
         .find_map(|it| GeneralPurpose::new(it, NO_PAD).decode(text).ok())
 }
 
-/// The body of `POST /auth`.
-#[derive(Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct Login {
-    username: String,
-    password: String,
-    serveraddress: String,
-    identitytoken: String,
-}
-
-/// Never prints what is secret.
-impl std::fmt::Debug for Login {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Login({} at {})", self.username, self.serveraddress)
-    }
-}
-
 impl Engine {
     /// `docker login`: asks the registry whether it knows the account.
-    /// Nothing is kept here; the client keeps it.
+    /// Nothing is kept here; the client keeps it, or the identity token that
+    /// some registries give in its place.
     ///
     /// # Errors
     /// [`Error::Unauthorized`] in the registry's words.
-    pub fn log_in(&self, login: Login) -> Result<()> {
-        let domain = domain(&login.serveraddress);
-        let auth = Auth {
-            username: login.username,
-            password: login.password,
-            serveraddress: login.serveraddress,
-            identitytoken: login.identitytoken,
-            ..Auth::default()
-        };
-        let options = self.pull_options(None, Some(auth));
+    pub fn log_in(&self, auth: Auth) -> Result<Option<String>> {
+        let domain = domain(&auth.serveraddress);
+        let options = self.pull_options(None, auth.completed());
         match layers::registry::log_in(&domain, &options) {
             Err(layers::Error::Registry(
                 error @ (RegistryError::Unauthorized { .. }
@@ -144,7 +117,8 @@ mod tests {
     #[test]
     fn logins_come_in_either_alphabet_by_registry() {
         let json = r#"{"https://index.docker.io/v1/":{"username":"me>>>",
-            "password":"x"},"lan:5000":{"auth":"YTpi"}}"#;
+            "password":"x"},"lan:5000":{"auth":"YTpi"},
+            "https://old:5000/v1/":{"auth":"YTpi"}}"#;
         for alphabet in [URL_SAFE, STANDARD] {
             let engine = GeneralPurpose::new(&alphabet, NO_PAD);
             let mut headers = HeaderMap::new();
@@ -152,7 +126,8 @@ mod tests {
             headers.insert("x-registry-config", value);
             let logins = Logins::from_headers(&headers);
             assert_eq!(logins.of("docker.io").unwrap().username, "me>>>");
-            assert!(logins.of("lan:5000").is_some());
+            assert_eq!(logins.of("lan:5000").unwrap().username, "a");
+            assert!(logins.of("old:5000").is_some());
             assert!(logins.of("ghcr.io").is_none());
         }
     }

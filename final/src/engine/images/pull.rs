@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use layers::registry::{
-    self, Cancel, Progress as Step, PullOptions, Pulled, RegistryConfig,
+    self, Account, Cancel, Progress as Step, PullOptions, Pulled,
+    RegistryConfig,
 };
 use layers::{ImageId, ImageSource, Platform, Reference};
 
@@ -152,7 +153,7 @@ impl Engine {
         Ok(id)
     }
 
-    /// How this daemon pulls and pushes.
+    /// How this daemon pulls and pushes for a client.
     pub(crate) fn pull_options(
         &self,
         platform: Option<Platform>,
@@ -163,7 +164,7 @@ impl Engine {
         let concurrent = settings.max_concurrent_downloads;
         PullOptions {
             platform,
-            auth,
+            account: Account::Client(auth),
             config: settings.registries(),
             concurrent: concurrent.unwrap_or(usual.concurrent),
             ..usual

@@ -22,7 +22,7 @@ use super::credentials;
 use super::error::{RegistryError, detail};
 use super::hosts::{Endpoint, Scheme};
 use super::token::{Asker, Pass};
-use super::{Cancel, PullOptions};
+use super::{Account, Cancel, PullOptions};
 use crate::error::Result;
 use crate::reference::Reference;
 
@@ -38,7 +38,7 @@ pub(super) struct Client {
     /// `https://host/prefix/v2/path`.
     base: String,
     /// Shared by all threads of a pull: one token is enough for them.
-    pass: Pass,
+    pub(super) pass: Pass,
     pub(super) reference: Reference,
     /// How often a request is made in all; see [`PullOptions`].
     attempts: u32,
@@ -68,12 +68,15 @@ impl Client {
         options: &PullOptions,
         actions: &str,
     ) -> Result<Client> {
-        let auth = match (&options.auth, endpoint.mirror) {
-            // A mirror is somebody else: it gets its own credentials only.
-            (Some(auth), false) => Some(auth.clone()),
-            (_, true) => credentials::find(&options.config, &endpoint.host)?,
-            (None, false) => {
-                credentials::find(&options.config, reference.domain())?
+        let auth = match &options.account {
+            // A mirror is somebody else: it gets its own credentials only,
+            // and no client knows that there is one.
+            _ if endpoint.mirror => {
+                credentials::own(&options.config, &endpoint.host)?
+            }
+            Account::Client(auth) => auth.clone(),
+            Account::Own => {
+                credentials::own(&options.config, reference.domain())?
             }
         };
         let agent = endpoint.agent(&options.config)?;

@@ -28,7 +28,7 @@ pub enum RegistryError {
     },
     /// Name and password, or token, were refused.
     #[error(
-        "{host}: unauthorized: {detail}; log in with `docker login {host}`"
+        "{host}: unauthorized: {detail}; log in there first (login {host})"
     )]
     Unauthorized {
         /// Host and port.

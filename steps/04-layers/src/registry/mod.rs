@@ -48,7 +48,7 @@ mod token;
 mod upload;
 
 pub use cancel::Cancel;
-pub use credentials::Auth;
+pub use credentials::{Auth, ConfigFile, CredentialsError, Helper, Kept};
 pub use error::RegistryError;
 pub use hosts::{RegistryConfig, agent_config};
 pub(crate) use layer::check;
@@ -84,13 +84,24 @@ impl Progress {
 /// Where progress goes; called from several threads.
 pub type Report<'a> = &'a (dyn Fn(Progress) + Sync);
 
+/// Who asks a registry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Account {
+    /// This process's user, with what `docker login` left him.
+    #[default]
+    Own,
+    /// A client of ours, with what it has sent along; nobody, if that is
+    /// nothing. What the daemon's user may do is none of its rights.
+    Client(Option<Auth>),
+}
+
 /// How to pull or push.
 #[derive(Debug, Clone)]
 pub struct PullOptions {
     /// Which image of an index; by default the one for this machine.
     pub platform: Option<Platform>,
-    /// Who we are; by default what `docker login` left.
-    pub auth: Option<Auth>,
+    /// Who asks.
+    pub account: Account,
     /// Mirrors, insecure registries.
     pub config: RegistryConfig,
     /// Layers at once (Docker's `max-concurrent-downloads`).
@@ -111,7 +122,7 @@ impl Default for PullOptions {
     fn default() -> PullOptions {
         PullOptions {
             platform: None,
-            auth: None,
+            account: Account::Own,
             config: RegistryConfig::default(),
             concurrent: 3,
             attempts: 5,

@@ -196,8 +196,16 @@ pub(super) fn manifest(client: &Client, name: &str) -> Result<Option<Vec<u8>>> {
     if answer.status() == 404 {
         return Ok(None);
     }
+    // Who asks by a tag has no digest to compare with, but the registry says
+    // which one it means: enough against accidents, if not against lies.
+    let meant = answer.headers().get("docker-content-digest");
+    let meant = meant.and_then(|it| it.to_str().ok()?.parse::<Digest>().ok());
     let body = answer.body_mut().with_config().limit(MANIFEST_MAX);
     let bytes = body.read_to_vec().map_err(|e| protocol(client, &path, e))?;
+    if let Some(meant) = meant {
+        let what = format!("manifest of {}", client.reference.familiar());
+        layer::check_digest(&what, &bytes, &meant)?;
+    }
     Ok(Some(bytes))
 }
 

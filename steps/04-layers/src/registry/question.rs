@@ -54,14 +54,16 @@ pub fn describe(
 }
 
 /// Asks whether the account in `options` is good (`docker login`). A
-/// registry that lets everybody in says yes to everybody.
-pub fn log_in(domain: &str, options: &PullOptions) -> Result<()> {
+/// registry that lets everybody in says yes to everybody. Some give an
+/// identity token, to be kept in place of the password.
+pub fn log_in(domain: &str, options: &PullOptions) -> Result<Option<String>> {
     // A token is for a repository, and this one need not exist: who may log
     // in gets a token without rights, who may not gets none.
     let reference: Reference = format!("{domain}/login/check").parse()?;
     let client = connect(&reference, options)?;
+    client.pass.want_lasting();
     client.ask(Ask { method: "GET", path: "/v2/", headers: &[] })?;
-    Ok(())
+    Ok(client.pass.lasting())
 }
 
 /// Mirrors answer for themselves only, so the registry proper is asked.

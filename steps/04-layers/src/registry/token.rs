@@ -29,6 +29,8 @@ use super::error::{RegistryError, detail};
 /// Tokens live a minute unless the server says otherwise (Docker's token
 /// specification).
 const LIFE: u64 = 60;
+/// Who we are to a token server that keeps a list.
+const CLIENT: &str = "skiff";
 /// So long before its end a token is not used any more.
 const MARGIN: Duration = Duration::from_secs(5);
 
@@ -42,6 +44,18 @@ pub(super) struct Pass {
     /// Held while a new one is fetched: of four threads that meet a 401
     /// together, one asks and three get its token.
     current: Mutex<Option<Header>>,
+    lasting: Mutex<Lasting>,
+}
+
+/// An identity token: what a login gets of some token servers, to be kept in
+/// place of the password.
+#[derive(Debug, Default)]
+enum Lasting {
+    /// For one pull, one that passes is enough.
+    #[default]
+    NotWanted,
+    Wanted,
+    Got(String),
 }
 
 /// Who asks for a token, and for which registry.
@@ -69,13 +83,13 @@ struct Answer {
     #[serde(default)]
     access_token: String,
     expires_in: Option<u64>,
+    #[serde(default)]
+    refresh_token: String,
 }
 
 impl Header {
     /// Some servers say `token`, some `access_token`, some both.
-    fn from_answer(body: &[u8]) -> Result<Header, &'static str> {
-        let answer: Answer =
-            serde_json::from_slice(body).map_err(|_| "is no JSON")?;
+    fn from_answer(answer: Answer) -> Result<Header, &'static str> {
         let token = match answer.token.is_empty() {
             true => answer.access_token,
             false => answer.token,
@@ -99,12 +113,26 @@ impl Pass {
             value: format!("Bearer {}", auth.registrytoken),
             until: None,
         });
-        Pass { auth, scope, current: Mutex::new(current) }
+        let (current, lasting) = (Mutex::new(current), Mutex::default());
+        Pass { auth, scope, current, lasting }
+    }
+
+    /// As a login does: asks for an identity token as well.
+    pub(super) fn want_lasting(&self) {
+        *lock(&self.lasting) = Lasting::Wanted;
+    }
+
+    /// That token, if the server gives such.
+    pub(super) fn lasting(&self) -> Option<String> {
+        match &*lock(&self.lasting) {
+            Lasting::Got(token) => Some(token.clone()),
+            Lasting::NotWanted | Lasting::Wanted => None,
+        }
     }
 
     /// The header to send now, if there is one.
     pub(super) fn header(&self) -> Option<String> {
-        let current = self.lock();
+        let current = lock(&self.current);
         let header = current.as_ref()?;
         let good = |until: Instant| Instant::now() + MARGIN < until;
         header.until.is_none_or(good).then(|| header.value.clone())
@@ -123,7 +151,7 @@ impl Pass {
         challenge: Option<Challenge>,
         sent: Option<&str>,
     ) -> Result<(), RegistryError> {
-        let mut current = self.lock();
+        let mut current = lock(&self.current);
         let known = current.as_ref().map(|header| header.value.as_str());
         if known.is_some() && known != sent {
             return Ok(());
@@ -177,10 +205,19 @@ impl Pass {
         if status != 200 {
             return Err(self.refusal(host, status, &body));
         }
-        Header::from_answer(&body).map_err(|problem| RegistryError::Protocol {
+        let protocol = |problem: &str| RegistryError::Protocol {
             url: realm.to_owned(),
             problem: format!("the token server's answer {problem}"),
-        })
+        };
+        let answer: Answer = serde_json::from_slice(&body)
+            .map_err(|_| protocol("is no JSON"))?;
+        let mut lasting = lock(&self.lasting);
+        if matches!(*lasting, Lasting::Wanted)
+            && !answer.refresh_token.is_empty()
+        {
+            *lasting = Lasting::Got(answer.refresh_token.clone());
+        }
+        Header::from_answer(answer).map_err(protocol)
     }
 
     /// With a refresh token the OAuth2 way, else Docker's older one: a GET,
@@ -205,7 +242,7 @@ impl Pass {
                 ("grant_type", "refresh_token"),
                 ("refresh_token", refresh),
                 ("service", service),
-                ("client_id", "skiff"),
+                ("client_id", CLIENT),
                 ("scope", scope),
             ]
             .map(|(name, value)| (name, value.to_owned()));
@@ -217,6 +254,10 @@ impl Pass {
         let scopes = scope.split(' ').map(|scope| ("scope", scope));
         let mut request =
             agent.get(realm).query("service", service).query_pairs(scopes);
+        if matches!(*lock(&self.lasting), Lasting::Wanted) {
+            request = request.query("offline_token", "true");
+            request = request.query("client_id", CLIENT);
+        }
         if let Some(basic) = self.auth.as_ref().and_then(Auth::basic) {
             request = request.header("Authorization", basic);
         }
@@ -236,9 +277,9 @@ impl Pass {
             _ => RegistryError::Unauthorized { host, detail },
         }
     }
+}
 
-    /// A thread that panicked here left nothing half-done.
-    fn lock(&self) -> MutexGuard<'_, Option<Header>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// A thread that panicked here left nothing half-done.
+fn lock<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {
+    it.lock().unwrap_or_else(PoisonError::into_inner)
 }
