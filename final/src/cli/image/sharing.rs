@@ -59,28 +59,42 @@ pub(super) async fn stack(
     Ok(Stack { names, layers: layers(&digests, &history) })
 }
 
-/// The history begins with the newest step and has steps without a layer,
-/// which have no size. A layer of no bytes looks like one of those, so the
-/// steps are told apart only where the numbers fit.
+/// The layers, each with the step that made it, where that can be told.
 fn layers(digests: &[String], history: &[Value]) -> Vec<Layer> {
-    let size = |step: &Value| step["Size"].as_u64().unwrap_or(0);
-    let all: Vec<(usize, &Value)> = history.iter().enumerate().rev().collect();
-    let filled = all.iter().copied().filter(|(_, step)| size(step) > 0);
-    let filled: Vec<(usize, &Value)> = filled.collect();
-    let fit = |steps: &&Vec<_>| steps.len() == digests.len();
-    let steps = [filled, all];
-    let steps = steps.iter().find(fit);
+    let steps = makers(digests.len(), history);
     let layer = |(index, digest): (usize, &String)| {
-        let step = steps.map(|steps| steps[index]);
-        let by = step.and_then(|(_, step)| step["CreatedBy"].as_str());
+        let place = steps.as_ref().map(|steps| steps[index]);
+        let step = place.map(|place| &history[place]);
+        let by = step.and_then(|step| step["CreatedBy"].as_str());
         Layer {
             digest: digest.clone(),
             by: by.unwrap_or_default().to_owned(),
-            size: step.map_or(0, |(_, step)| size(step)),
-            step: step.map(|(place, _)| place),
+            size: step.map_or(0, size),
+            step: place,
         }
     };
     digests.iter().enumerate().map(layer).collect()
+}
+
+/// The steps that made a layer, the oldest first; the history begins with the
+/// newest. Our engine says which they are. Of another's, a step without a
+/// layer has no size, and a layer of no bytes looks like one: they are told
+/// apart only where the numbers fit.
+fn makers(layers: usize, history: &[Value]) -> Option<Vec<usize>> {
+    let chosen = |made: fn(&Value) -> bool| -> Vec<usize> {
+        let all = (0..history.len()).rev();
+        all.filter(|place| made(&history[*place])).collect()
+    };
+    let guesses = [
+        chosen(|step| step["Layer"].is_string()),
+        chosen(|step| size(step) > 0),
+        chosen(|_| true),
+    ];
+    guesses.into_iter().find(|steps| steps.len() == layers)
+}
+
+fn size(step: &Value) -> u64 {
+    step["Size"].as_u64().unwrap_or(0)
 }
 
 /// The names of the images that have each layer, by its digest.
@@ -97,4 +111,45 @@ pub(super) fn users(stacks: &[Stack]) -> BTreeMap<&str, Vec<&str>> {
         }
     }
     users
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_layer_of_no_bytes_has_its_instruction_and_so_have_the_others() {
+        let history = [
+            json!({"CreatedBy": "CMD [\"sh\"]", "Size": 0}),
+            json!({"CreatedBy": "RUN touch /x", "Size": 0, "Layer": "c"}),
+            json!({"CreatedBy": "ENV A=b", "Size": 0}),
+            json!({"CreatedBy": "COPY a /", "Size": 9, "Layer": "b"}),
+            json!({"CreatedBy": "ADD base /", "Size": 7, "Layer": "a"}),
+        ];
+        let digests = ["a", "b", "c"].map(str::to_owned);
+        let seen: Vec<_> = layers(&digests, &history)
+            .into_iter()
+            .map(|layer| (layer.by, layer.size, layer.step))
+            .collect();
+        let expected = [
+            ("ADD base /".to_owned(), 7, Some(4)),
+            ("COPY a /".to_owned(), 9, Some(3)),
+            ("RUN touch /x".to_owned(), 0, Some(1)),
+        ];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn the_history_of_another_engine_is_read_by_its_sizes() {
+        let mut history = vec![
+            json!({"CreatedBy": "CMD", "Size": 0}),
+            json!({"CreatedBy": "COPY", "Size": 9}),
+            json!({"CreatedBy": "ADD", "Size": 7}),
+        ];
+        assert_eq!(makers(2, &history), Some(vec![2, 1]));
+        history[1]["Size"] = json!(0);
+        assert_eq!(makers(2, &history), None);
+    }
 }

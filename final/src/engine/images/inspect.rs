@@ -1,7 +1,7 @@
 //! `docker image inspect` and `docker history`.
 
 use cli_api::server::ApiVersion;
-use layers::{History, Image, ImageId};
+use layers::{DiffId, History, Image, ImageId};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -29,6 +29,10 @@ pub struct Step {
     pub size: u64,
     /// A note.
     pub comment: String,
+    /// The layer that the step made, if it made one. Not Docker's: a layer of
+    /// no bytes looks there like a step without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer: Option<DiffId>,
 }
 
 impl Engine {
@@ -97,30 +101,39 @@ impl Engine {
     /// [`Error::NotFound`](crate::engine::Error::NotFound).
     pub fn history(&self, name: &str) -> Result<Vec<Step>> {
         let image = self.image(name)?;
-        let mut sizes = image
-            .layers()
-            .iter()
-            .map(|layer| self.store.layer(layer).map_or(0, |layer| layer.size));
-        let mut steps: Vec<Step> = image
-            .config
-            .history
-            .iter()
-            .map(|entry| {
-                let size = match entry.empty_layer {
-                    true => 0,
-                    false => sizes.next().unwrap_or(0),
-                };
-                step(entry, size)
-            })
-            .collect();
-        // Layers that the history does not explain, as `import` makes them.
-        steps.extend(sizes.map(|size| Step {
+        let mut layers = image.layers().iter();
+        let mut steps: Vec<Step> = Vec::new();
+        for entry in &image.config.history {
+            let layer = match entry.empty_layer {
+                true => None,
+                false => layers.next(),
+            };
+            steps.push(self.step(entry, layer));
+        }
+        // Layers that the history does not explain.
+        steps.extend(layers.map(|layer| Step {
             created: created(&image),
-            ..step(&History::default(), size)
+            ..self.step(&History::default(), Some(layer))
         }));
         steps.reverse();
         self.name_steps(&image, &mut steps)?;
         Ok(steps)
+    }
+
+    fn step(&self, entry: &History, layer: Option<&DiffId>) -> Step {
+        let created = entry.created.as_deref();
+        let size = layer.and_then(|layer| self.store.layer(layer).ok());
+        Step {
+            id: "<missing>".to_owned(),
+            created: created
+                .and_then(|text| text.parse::<jiff::Timestamp>().ok())
+                .map_or(0, jiff::Timestamp::as_second),
+            created_by: entry.created_by.clone().unwrap_or_default(),
+            tags: None,
+            size: size.map_or(0, |layer| layer.size),
+            comment: entry.comment.clone().unwrap_or_default(),
+            layer: layer.cloned(),
+        }
     }
 
     /// An image that was built here has its predecessors here as well.
@@ -139,20 +152,6 @@ impl Engine {
                 .filter(|it| it.config.history.len() + 1 == length);
         }
         Ok(())
-    }
-}
-
-fn step(entry: &History, size: u64) -> Step {
-    let created = entry.created.as_deref();
-    Step {
-        id: "<missing>".to_owned(),
-        created: created
-            .and_then(|text| text.parse::<jiff::Timestamp>().ok())
-            .map_or(0, jiff::Timestamp::as_second),
-        created_by: entry.created_by.clone().unwrap_or_default(),
-        tags: None,
-        size,
-        comment: entry.comment.clone().unwrap_or_default(),
     }
 }
 
