@@ -6,6 +6,8 @@ mod common;
 mod push;
 #[path = "images/remote.rs"]
 mod remote;
+#[path = "images/usage.rs"]
+mod usage;
 
 use std::collections::HashMap;
 use std::fs;

@@ -100,9 +100,11 @@ fn volumes(all: &Value) -> Row {
 fn cache(all: &Value) -> Row {
     let all = things(all, "BuildCache");
     let used = |it: &&Value| it["InUse"].as_bool().unwrap_or(false);
+    // What an image has as well is in the images' row.
+    let own = |it: &&Value| !it["Shared"].as_bool().unwrap_or(false);
     let size = |it: &Value| bytes(&it["Size"]);
-    let free = all.iter().filter(|it| !used(it)).map(size).sum();
+    let free = all.iter().filter(own).filter(|it| !used(it)).map(size).sum();
     let active = all.iter().filter(used).count();
-    let total = all.iter().map(size).sum();
+    let total = all.iter().filter(own).map(size).sum();
     line("Build Cache", all.len(), active, total, free)
 }

@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::engine::error::Result;
 use crate::engine::filters::Filters;
 use crate::engine::images::list::time;
+use crate::engine::system::disk_usage;
 
 /// What may be filtered by: BuildKit's names.
 pub const FILTERS: &[&str] = &[
@@ -78,6 +79,7 @@ impl Engine {
     /// A file that cannot be removed, or a filter's value that is none.
     pub fn prune_build_cache(&self, prune: &Prune) -> Result<CachePruned> {
         let root = self.store.root();
+        let mounts = mount_bytes(root);
         let caches_deleted = if prune.is_all() {
             layers::build::prune_cache(root)?
         } else {
@@ -86,7 +88,9 @@ impl Engine {
             keys
         };
         let swept = self.store.sweep(&|| self.image_users())?;
-        Ok(CachePruned { caches_deleted, space_reclaimed: swept.bytes })
+        let mounts = mounts.saturating_sub(mount_bytes(root));
+        let space_reclaimed = swept.bytes + mounts;
+        Ok(CachePruned { caches_deleted, space_reclaimed })
     }
 
     /// The steps that shall go, the one first that nobody has used for the
@@ -107,7 +111,7 @@ impl Engine {
         // bytes.
         let size = |layer: &DiffId| match shared.contains(layer) {
             true => 0,
-            false => self.store.layer(layer).map_or(0, |layer| layer.size),
+            false => self.store.layer_bytes(layer),
         };
         let mut total: u64 = users.keys().map(|layer| size(layer)).sum();
         let goal = prune.may_stay(total, free_space(self.store.root()));
@@ -176,6 +180,12 @@ impl Choice<'_> {
             && self.filters.any("type", |it| it == "regular")
             && self.filters.any("id", id)
     }
+}
+
+/// Bytes in the cache mounts of RUN steps.
+fn mount_bytes(root: &std::path::Path) -> u64 {
+    let mounts = layers::build::cache_mounts(root);
+    mounts.iter().map(|path| disk_usage(path)).sum()
 }
 
 /// What is free for us on the disk of `path`; where that cannot be told,

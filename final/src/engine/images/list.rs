@@ -1,6 +1,7 @@
 //! `docker images`: which images, and what is said of each.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
 use std::str::FromStr;
 
 use cli_api::server::ApiVersion;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
 use crate::engine::filters::Filters;
+use crate::engine::system::disk_usage;
 
 /// The filters that `GET /images/json` knows.
 pub const FILTERS: &[&str] =
@@ -69,7 +71,10 @@ impl Engine {
     ) -> Result<Vec<Summary>> {
         let choice = Choice::new(self, wish)?;
         let images = self.store.list()?;
-        let shares = wish.shared_size.then(|| Shares::count(self, &images));
+        let unpacked =
+            |layer: &DiffId| self.store.layer(layer).map_or(0, |it| it.size);
+        let shares =
+            wish.shared_size.then(|| Shares::count(&images, &unpacked));
         let mut lines = Vec::new();
         for image in &images {
             let names = self.store.names(&image.id)?;
@@ -88,7 +93,8 @@ impl Engine {
 }
 
 impl Engine {
-    /// What images and their layers take, for `docker system df`.
+    /// What images take of the disk, for `docker system df`: each of them,
+    /// and all together.
     ///
     /// # Errors
     /// What the store cannot read.
@@ -97,11 +103,22 @@ impl Engine {
         version: ApiVersion,
     ) -> Result<(Vec<Summary>, u64)> {
         let wish = Wish { all: true, shared_size: true, ..Wish::default() };
-        let images = self.list_images(&wish, version)?;
-        Ok((images, self.store.bytes()?))
+        let mut lines = self.list_images(&wish, version)?;
+        let images = self.store.list()?;
+        let taken = |layer: &DiffId| self.store.layer_bytes(layer);
+        let shares = Shares::count(&images, &taken);
+        for line in &mut lines {
+            let same = |image: &&Image| image.id.as_str() == line.id;
+            if let Some(image) = images.iter().find(same) {
+                line.size = shares.all_of(image);
+                line.shared_size = shares.of(image);
+            }
+        }
+        Ok((lines, shares.total()))
     }
 
-    /// The layers that only the build cache keeps, likewise.
+    /// What the build cache keeps, likewise: layers, also such as an image
+    /// has, and the directories of cache mounts.
     ///
     /// # Errors
     /// What the store cannot read.
@@ -126,12 +143,32 @@ impl Engine {
                 "Description": "",
                 "InUse": false,
                 "Shared": used.contains(layer),
-                "Size": self.store.layer(layer).map_or(0, |it| it.size),
+                "Size": self.store.layer_bytes(layer),
                 "UsageCount": 0,
             })
         });
-        Ok(rows.collect())
+        let mounts = layers::build::cache_mounts(self.store.root());
+        Ok(rows.chain(mounts.iter().map(|path| mount_row(path))).collect())
     }
+}
+
+/// A cache mount in BuildKit's words.
+fn mount_row(path: &Path) -> Value {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let made = path.metadata().and_then(|it| it.modified()).ok();
+    let made = made.and_then(|at| Timestamp::try_from(at).ok());
+    let made = made.unwrap_or_default().to_string();
+    json!({
+        "CreatedAt": made,
+        "LastUsedAt": made,
+        "ID": cli_api::id::short(&name),
+        "Type": "exec.cachemount",
+        "Description": "",
+        "InUse": false,
+        "Shared": false,
+        "Size": disk_usage(path),
+        "UsageCount": 0,
+    })
 }
 
 /// The filters of one request, made ready.
@@ -309,16 +346,19 @@ fn segment(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-/// Which layers several images have.
+/// Which layers several images have: the bytes of each, and how many do.
 pub(crate) struct Shares(HashMap<DiffId, (u64, u32)>);
 
 impl Shares {
-    /// Counts the images over each layer.
-    pub(crate) fn count(engine: &Engine, images: &[Image]) -> Shares {
+    /// Counts the images over each layer, which has so many bytes.
+    pub(crate) fn count(
+        images: &[Image],
+        bytes: &dyn Fn(&DiffId) -> u64,
+    ) -> Shares {
         let mut layers: HashMap<DiffId, (u64, u32)> = HashMap::new();
         for layer in images.iter().flat_map(Image::layers) {
-            let size = || engine.store.layer(layer).map_or(0, |it| it.size);
-            layers.entry(layer.clone()).or_insert_with(|| (size(), 0)).1 += 1;
+            let counted = layers.entry(layer.clone());
+            counted.or_insert_with(|| (bytes(layer), 0)).1 += 1;
         }
         Shares(layers)
     }
@@ -330,6 +370,17 @@ impl Shares {
             (*users > 1).then_some(*size)
         });
         i64::try_from(shared.sum::<u64>()).unwrap_or(i64::MAX)
+    }
+
+    /// Bytes of an image.
+    fn all_of(&self, image: &Image) -> u64 {
+        let layers = image.layers().iter();
+        layers.filter_map(|layer| Some(self.0.get(layer)?.0)).sum()
+    }
+
+    /// Bytes of all images, where what they share counts once.
+    fn total(&self) -> u64 {
+        self.0.values().map(|(size, _)| size).sum()
     }
 }
 

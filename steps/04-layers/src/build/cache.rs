@@ -213,7 +213,7 @@ pub fn prune_cache(root: &Path) -> Result<Vec<String>> {
     for part in ["steps", "prints"] {
         remove(&directory.join(part))?;
     }
-    prune_mounts(&directory.join("mounts"))?;
+    prune_mounts(root)?;
     forgotten.sort();
     Ok(forgotten)
 }
@@ -237,17 +237,22 @@ pub fn forget_steps(root: &Path, keys: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// The directories of `RUN --mount=type=cache`, which last from build to
+/// build. Each has a lock file beside it.
+pub fn cache_mounts(root: &Path) -> Vec<PathBuf> {
+    let list = fs::read_dir(directory(root).join("mounts"));
+    let paths = list.into_iter().flatten().flatten().map(|it| it.path());
+    paths.filter(|path| path.is_dir()).collect()
+}
+
 /// The lock files stay: who waits for a lock has the file open, and a new
 /// one of the same name would be another lock.
-fn prune_mounts(directory: &Path) -> Result<()> {
-    let Ok(list) = fs::read_dir(directory) else { return Ok(()) };
-    for path in list.flatten().map(|entry| entry.path()) {
-        if path.extension().is_none_or(|name| name != "lock") {
-            continue;
-        }
+fn prune_mounts(root: &Path) -> Result<()> {
+    for directory in cache_mounts(root) {
+        let path = directory.with_extension("lock");
         let lock = File::open(&path).map_err(io_at("open", &path))?;
         if lock.try_lock().is_ok() {
-            remove(&path.with_extension(""))?;
+            remove(&directory)?;
         }
     }
     Ok(())

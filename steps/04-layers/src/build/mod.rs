@@ -50,7 +50,8 @@ mod tree;
 mod users;
 
 pub use cache::{
-    CachedStep, cached_layers, cached_steps, forget_steps, prune_cache,
+    CachedStep, cache_mounts, cached_layers, cached_steps, forget_steps,
+    prune_cache,
 };
 pub use dockerfile::Dockerfile;
 pub use entitlement::Entitlement;

@@ -66,6 +66,14 @@ impl Store {
         Ok(Layer { diff_id: diff_id.clone(), size })
     }
 
+    /// Bytes that a layer takes of the disk: its files, and the blobs that it
+    /// came from, which stay for a push or a save.
+    pub fn layer_bytes(&self, diff_id: &DiffId) -> u64 {
+        let Ok(record) = self.layer_record(diff_id) else { return 0 };
+        let kept = record.blobs.iter().filter(|b| self.has_blob(&b.digest));
+        record.size + kept.map(|blob| blob.size).sum::<u64>()
+    }
+
     /// Unpacks a layer from its tar, which may be compressed with gzip or
     /// zstd. With `keep`, the tar stays as a blob; without, it must be one
     /// that [`crate::diff`] wrote, so that it can be written again.

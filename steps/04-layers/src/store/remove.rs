@@ -63,19 +63,20 @@ impl Store {
         options: RemoveOptions,
         users: &dyn Fn() -> Vec<User>,
     ) -> Result<Vec<Removed>> {
-        self.remove_unless(name, options, users, &|_| false)
+        let removed = self.remove_unless(name, options, users, &|_| false);
+        removed.map(|(lines, _)| lines)
     }
 
-    /// The same for who wants only what nobody needs. That is asked under the
-    /// lock: a moment ago the image may have had no name, because its pull
-    /// was just about to give it one.
+    /// The same for who wants only what nobody needs, and the bytes that this
+    /// frees. It is asked under the lock: a moment ago the image may have had
+    /// no name, because its pull was just about to give it one.
     pub(super) fn remove_unless(
         &self,
         name: &str,
         options: RemoveOptions,
         users: &dyn Fn() -> Vec<User>,
         spared: &dyn Fn(Standing) -> bool,
-    ) -> Result<Vec<Removed>> {
+    ) -> Result<(Vec<Removed>, u64)> {
         // Under the lock: somebody else may be removing the same.
         let guard = lock(self.root(), Access::Change)?;
         let image = self.resolve(name)?;
@@ -93,7 +94,7 @@ impl Store {
             used: job.users.iter().any(|user| user.image == image.id),
         };
         if spared(standing) {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), 0));
         }
         let by_name = !Store::is_id(&image.id, name);
         let gone = match by_name {
@@ -111,7 +112,7 @@ impl Store {
         // Deleting many files takes time, and needs no lock any more.
         drop(guard);
         job.swept.erase()?;
-        Ok(job.removed)
+        Ok((job.removed, job.swept.bytes))
     }
 }
 

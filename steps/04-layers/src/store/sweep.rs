@@ -30,7 +30,7 @@ use crate::manifest::Document;
 pub struct Swept {
     /// The layers among it.
     pub layers: Vec<DiffId>,
-    /// Bytes that this frees.
+    /// Bytes that this frees; see [`Store::layer_bytes`].
     pub bytes: u64,
     /// Moved here, to be deleted.
     trash: Vec<PathBuf>,
@@ -65,8 +65,7 @@ impl Store {
         chosen: &dyn Fn(&Image) -> bool,
         users: &dyn Fn() -> Vec<User>,
     ) -> Result<(Vec<Removed>, u64)> {
-        let mut removed = Vec::new();
-        let before = self.bytes()?;
+        let (mut removed, mut bytes) = (Vec::new(), 0);
         for image in self.list()? {
             if !chosen(&image) {
                 continue;
@@ -75,23 +74,17 @@ impl Store {
             let options = RemoveOptions { force: all, parents: true };
             let id = image.id.as_str();
             match self.remove_unless(id, options, users, &needed) {
-                Ok(lines) => removed.extend(lines),
+                Ok((lines, freed)) => {
+                    removed.extend(lines);
+                    bytes += freed;
+                }
                 // A parent of an image that stays, or gone meanwhile.
                 Err(Error::Conflict(_) | Error::NoSuchImage(_)) => {}
                 Err(e) => return Err(e),
             }
         }
-        self.sweep(users)?;
-        Ok((removed, before.saturating_sub(self.bytes()?)))
-    }
-
-    /// Bytes in all layers together: `LayersSize` of `system df`.
-    pub fn bytes(&self) -> Result<u64> {
-        let mut bytes = 0;
-        for diff_id in self.layers()? {
-            bytes += self.layer_record(&diff_id).map_or(0, |r| r.size);
-        }
-        Ok(bytes)
+        bytes += self.sweep(users)?.bytes;
+        Ok((removed, bytes))
     }
 
     /// All unpacked layers.
@@ -124,8 +117,7 @@ impl Store {
             if stays(&diff_id.0) {
                 continue;
             }
-            let record = self.layer_record(&diff_id);
-            swept.bytes += record.map_or(0, |r| r.size);
+            swept.bytes += self.layer_bytes(&diff_id);
             let from = self.layer_home(&diff_id);
             throw(&from, &trash.join(diff_id.hex()))?;
             self.unmark(Thing::Layer(&diff_id));
