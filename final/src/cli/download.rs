@@ -10,6 +10,8 @@ use hyper::Response;
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::interrupt::Interrupt;
+
 /// Refuses to write an archive to a terminal.
 ///
 /// # Errors
@@ -20,6 +22,46 @@ pub(crate) fn refuse_terminal(output: Option<&Path>) -> anyhow::Result<()> {
         "cowardly refusing to save to a terminal. Use the -o flag or redirect"
     );
     Ok(())
+}
+
+/// Says why no file can be made at `path`, in Docker's words and as early.
+///
+/// # Errors
+/// As said.
+pub(crate) fn check_target(path: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    let dir = directory_of(path);
+    if let Err(why) = dir.metadata() {
+        anyhow::bail!(
+            "invalid output path: stat {}: {}",
+            dir.display(),
+            reason(&why)
+        );
+    }
+    let Ok(meta) = path.symlink_metadata() else { return Ok(()) };
+    let kind = meta.file_type();
+    let what = match () {
+        () if kind.is_dir() => "a directory",
+        () if kind.is_char_device() => "a character device file",
+        () if kind.is_block_device() => "a block device file",
+        () if kind.is_fifo() => "a named pipe file",
+        () if kind.is_socket() => "a socket file",
+        () => return Ok(()),
+    };
+    anyhow::bail!("cannot write to {what}")
+}
+
+/// An error without its number, as Go prints it.
+fn reason(why: &std::io::Error) -> String {
+    let errno = why.raw_os_error().map(nix::errno::Errno::from_raw);
+    errno.map_or(why.to_string(), |errno| errno.desc().to_lowercase())
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if dir != Path::new("") => dir,
+        _ => Path::new("."),
+    }
 }
 
 /// Writes a body to a file, which appears when it is complete, or to
@@ -36,17 +78,18 @@ pub(crate) async fn save(
         let mut out = std::io::stdout().lock();
         return copy(&mut body, &mut out).await;
     };
-    let dir = match path.parent() {
-        Some(dir) if dir != Path::new("") => dir,
-        _ => Path::new("."),
-    };
+    let dir = directory_of(path);
     let mut file = tempfile::Builder::new()
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
         .tempfile_in(dir)
         .map_err(|why| {
             anyhow::anyhow!("failed to save to {}: {why}", path.display())
         })?;
-    copy(&mut body, file.as_file_mut()).await?;
+    let mut interrupt = Interrupt::catch()?;
+    tokio::select! {
+        copied = copy(&mut body, file.as_file_mut()) => copied?,
+        end = interrupt.come() => return Err(end.into()),
+    }
     file.persist(path)?;
     Ok(())
 }
@@ -80,8 +123,14 @@ pub(crate) async fn upload(
         None => Ok(reader(tokio::io::stdin(), content_type)),
         Some(path) => {
             let file = tokio::fs::File::open(path).await.map_err(|why| {
-                anyhow::anyhow!("open {}: {why}", path.display())
+                anyhow::anyhow!("open {}: {}", path.display(), reason(&why))
             })?;
+            // read(2) would say so too, but in the middle of the request.
+            anyhow::ensure!(
+                !file.metadata().await?.is_dir(),
+                "read {}: is a directory",
+                path.display()
+            );
             Ok(reader(file, content_type))
         }
     }

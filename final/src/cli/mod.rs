@@ -27,6 +27,7 @@ mod failure;
 mod format;
 mod image;
 mod inspect;
+mod interrupt;
 mod list;
 mod login;
 mod network;

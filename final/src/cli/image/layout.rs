@@ -14,9 +14,34 @@ use layers::apply::{Options, apply};
 use tokio::sync::mpsc;
 
 use crate::cli::download;
+use crate::cli::interrupt::Interrupt;
 
 /// Pieces between the connection and the files.
 const QUEUE: usize = 16;
+
+/// Says why no directory can be made at `path`, before anything is sent. An
+/// earlier one is not mixed with: what an index no longer names would stay.
+///
+/// # Errors
+/// As said.
+pub(super) fn check_target(path: &Path) -> anyhow::Result<()> {
+    let Ok(mut entries) = std::fs::read_dir(path) else {
+        // Nothing there, or a file, or a path that leads nowhere.
+        anyhow::ensure!(
+            path.symlink_metadata().is_err(),
+            "{} is there and is no directory",
+            path.display()
+        );
+        return download::check_target(path);
+    };
+    anyhow::ensure!(
+        entries.next().is_none(),
+        "{0} is there already and not empty: name another directory, or \
+         remove it first (rm -r {0})",
+        path.display()
+    );
+    Ok(())
+}
 
 /// Unpacks an archive that is being received. The directory appears when it
 /// is complete; one that is there already must be empty.
@@ -65,16 +90,28 @@ pub(super) async fn unpack(
         io::copy(&mut archive, &mut io::sink()).map(drop)?;
         anyhow::Ok(())
     });
-    let mut body = answer.into_body();
+    let mut interrupt = Interrupt::catch()?;
+    let received = tokio::select! {
+        received = pass_on(answer.into_body(), pieces) => received,
+        end = interrupt.come() => Err(end.into()),
+    };
+    // In any case it has to have ended before the directory can go.
+    let unpacked = unpacking.await?;
+    received.and(unpacked)
+}
+
+async fn pass_on(
+    mut body: Incoming,
+    pieces: mpsc::Sender<Bytes>,
+) -> anyhow::Result<()> {
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
         if pieces.send(data).await.is_err() {
-            // It has failed, and says below of what.
+            // It has failed, and says of what.
             break;
         }
     }
-    drop(pieces);
-    unpacking.await?
+    Ok(())
 }
 
 /// A temporary directory is closed to others, which a saved one is not.
@@ -83,14 +120,31 @@ fn open_to_others(dir: &Path) -> io::Result<()> {
     std::fs::set_permissions(dir, PermissionsExt::from_mode(0o755))
 }
 
-/// A directory as the archive that the daemon wants.
-pub(super) fn upload(dir: &Path) -> Payload {
+/// A directory as the archive that the daemon wants: an OCI layout, or what
+/// somebody has unpacked of an archive.
+///
+/// # Errors
+/// If it is neither.
+pub(super) fn upload(dir: &Path) -> anyhow::Result<Payload> {
+    anyhow::ensure!(
+        !dir.join("version").is_file(),
+        "{0} is in the format of skopeo's dir:, which is not read here; copy \
+         it first: skopeo copy dir:{0} oci:OTHER",
+        dir.display()
+    );
+    let known = ["index.json", "manifest.json"];
+    anyhow::ensure!(
+        known.iter().any(|name| dir.join(name).is_file()),
+        "{} is a directory without images: it has neither the index.json of \
+         an OCI layout nor the manifest.json of an unpacked archive",
+        dir.display()
+    );
     let dir = dir.to_owned();
-    download::written("application/x-tar", move |out| {
+    Ok(download::written("application/x-tar", move |out| {
         let mut tar = tar::Builder::new(out);
         tar.append_dir_all("", &dir)?;
         tar.finish()
-    })
+    }))
 }
 
 /// Pieces of a body for blocking code.
