@@ -6,8 +6,8 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use common::*;
-use layers::archive::{load, load_dir, save, save_dir};
-use layers::{ImageId, Store};
+use layers::archive::{load, load_dir, load_for, save, save_dir};
+use layers::{ImageId, Platform, Store};
 
 fn layers_of(store: &Store) -> ImageId {
     let layers = [
@@ -61,6 +61,46 @@ fn what_we_save_skopeo_reads_and_what_skopeo_writes_we_load() {
                 _ => &["team/app:1"],
             };
             assert_eq!(loaded[0].names, names, "{source} to {kind}");
+        }
+    }
+}
+
+#[test]
+fn of_an_image_for_two_machines_the_one_for_this_or_a_named_one_is_loaded() {
+    let test = "archives for two machines";
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let layout = dir.path().join("layout");
+    let ids = two_platforms(&layout);
+    let from = format!("oci:{}:both", layout.display());
+    let (tar, zstd) = (path("both.tar"), path("zstd"));
+    let all = ["--insecure-policy", "copy", "--all"];
+    let out = format!("oci-archive:{tar}:both");
+    let copy = [&all[..], &[&from, &out]].concat();
+    if run(test, "skopeo", &copy).is_none() {
+        return;
+    }
+    let out = format!("oci:{zstd}:both");
+    let packed = ["--dest-compress-format=zstd", &from, &out];
+    run(test, "skopeo", &[&all[..], &packed].concat()).unwrap();
+    let platforms = ["linux/amd64", "linux/arm64"];
+    for (platform, id) in platforms.iter().zip(&ids) {
+        let platform: Platform = platform.parse().unwrap();
+        let (_b, theirs) = store();
+        let file = File::open(&tar).unwrap();
+        let loaded = load_for(&theirs, file, &platform).unwrap();
+        assert_eq!(loaded.len(), 1);
+        assert_eq!(&loaded[0].image, id, "{platform}");
+        if Platform::host().suits(&platform).is_none() {
+            continue;
+        }
+        for dir in [layout.as_path(), Path::new(&zstd)] {
+            let (_c, theirs) = store();
+            let loaded = load_dir(&theirs, dir).unwrap();
+            assert_eq!(&loaded[0].image, id);
+            let layer = &theirs.image(id).unwrap().layers()[0].clone();
+            let content = fs::read(theirs.layer_dir(layer).join("arch"));
+            assert!(content.unwrap().starts_with(b"linux/"));
         }
     }
 }

@@ -273,6 +273,56 @@ fn skopeo_copies_all_from_the_registry_and_back() {
     ours.assert_same(&theirs, &pulled.image);
 }
 
+#[test]
+fn podman_and_buildah_pull_from_the_registry_what_we_pushed_and_back() {
+    let test = "podman and buildah at a registry";
+    let Some(ours) = Ours::make(test) else { return };
+    let Some(registry) = Registry::start(test) else { return };
+    let (_dir, first) = store();
+    load_dir(&first, Path::new(&ours.path("layout"))).unwrap();
+    let there = registry.reference(NAME);
+    first.tag(&there, &first.resolve(NAME).unwrap().id).unwrap();
+    push(&first, &there, &options(), &|_| {}).unwrap();
+    let pulled = |name: &str| {
+        let (dir, theirs) = store();
+        let name = registry.reference(name);
+        let pulled = pull(&theirs, &name, &options(), &|_| {}).unwrap();
+        (dir, theirs, pulled.image)
+    };
+    for program in ["podman", "buildah"] {
+        let pods = Pods::new(test, program);
+        let name = registry.name(NAME);
+        let open = "--tls-verify=false";
+        if pods.run(&["pull", "-q", open, &name]).is_none() {
+            return;
+        }
+        for (format, packed) in
+            [("oci", "gzip"), ("oci", "zstd"), ("v2s2", "gzip")]
+        {
+            let back = format!("team/{program}:{format}-{packed}");
+            let to = format!("docker://{}", registry.name(&back));
+            let format = format!("--format={format}");
+            let packed = format!("--compression-format={packed}");
+            let how = ["push", "-q", open];
+            let how = [&how[..], &[&format, &packed, &name, &to]].concat();
+            pods.run(&how).unwrap();
+            let (_dir, theirs, image) = pulled(&back);
+            ours.assert_same(&theirs, &image);
+        }
+        for kind in ["oci", "oci-archive", "docker-archive"] {
+            let path = ours.path(&format!("{program}-{kind}"));
+            let to = format!("{kind}:{path}:{NAME}");
+            pods.run(&["push", "-q", &name, &to]).unwrap();
+            let (_dir, theirs) = store();
+            let loaded = match kind {
+                "oci" => load_dir(&theirs, Path::new(&path)).unwrap(),
+                _ => load(&theirs, File::open(&path).unwrap()).unwrap(),
+            };
+            ours.assert_same(&theirs, &loaded[0].image);
+        }
+    }
+}
+
 /// Docker's own daemon, in namespaces of its own.
 struct Dockerd {
     child: Child,
@@ -281,16 +331,24 @@ struct Dockerd {
 
 impl Dockerd {
     fn start(test: &str) -> Option<Dockerd> {
+        Dockerd::start_beside(test, "true")
+    }
+
+    /// With something that its network shall have as well.
+    fn start_beside(test: &str, other: &str) -> Option<Dockerd> {
         for program in ["dockerd", "docker"] {
             run(test, program, &["--version"])?;
         }
         let dir = tempfile::tempdir().unwrap();
-        let script = "mount -t tmpfs tmpfs /run && ip link set lo up && \
-             exec dockerd --data-root \"$0/root\" -H \"unix://$0/sock\" \
-             --bridge=none --iptables=false --storage-driver vfs";
+        let script = format!(
+            "mount -t tmpfs tmpfs /run && ip link set lo up && {{ {other} & \
+             }} && exec dockerd --data-root \"$0/root\" -H \
+             \"unix://$0/sock\" --bridge=none --iptables=false \
+             --storage-driver vfs"
+        );
         let child = Command::new("unshare")
             .args(["--mount", "--net", "--pid", "--fork", "--kill-child"])
-            .args(["--mount-proc", "sh", "-c", script])
+            .args(["--mount-proc", "sh", "-c", &script])
             .arg(dir.path())
             .stdout(Stdio::null())
             .stderr(File::create(dir.path().join("log")).unwrap())
@@ -353,4 +411,34 @@ fn docker_loads_and_exports_ours_and_we_load_what_it_saves() {
     let loaded = load(&theirs, File::open(&saved).unwrap()).unwrap();
     assert_eq!(loaded[0].names, [NAME]);
     ours.assert_same(&theirs, &loaded[0].image);
+}
+
+#[test]
+fn docker_pulls_from_the_registry_what_we_pushed_and_back() {
+    let test = "dockerd at a registry";
+    let Some(ours) = Ours::make(test) else { return };
+    let Some(registry) = Registry::start(test) else { return };
+    // The same files, served in Docker's own network.
+    let config = registry.also_at("127.0.0.1:5000");
+    let other = format!("docker-registry serve {}", config.display());
+    let Some(docker) = Dockerd::start_beside(test, &other) else { return };
+    let (_dir, first) = store();
+    load_dir(&first, Path::new(&ours.path("layout"))).unwrap();
+    let there = registry.reference(NAME);
+    let id = first.resolve(NAME).unwrap().id;
+    first.tag(&there, &id).unwrap();
+    push(&first, &there, &options(), &|_| {}).unwrap();
+    let name = format!("127.0.0.1:5000/{NAME}");
+    docker.command(&["pull", "-q", &name]).unwrap();
+    let format = "{{.Id}}";
+    let theirs = docker.command(&["inspect", "--format", format, &name]);
+    assert_eq!(theirs.unwrap(), id.to_string());
+    let back = "127.0.0.1:5000/team/docker:1";
+    docker.command(&["tag", &name, back]).unwrap();
+    docker.command(&["push", "-q", back]).unwrap();
+    let (_dir, theirs) = store();
+    let back = registry.reference("team/docker:1");
+    let pulled = pull(&theirs, &back, &options(), &|_| {}).unwrap();
+    assert_eq!(pulled.image, id);
+    ours.assert_same(&theirs, &pulled.image);
 }

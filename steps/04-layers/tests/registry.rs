@@ -161,19 +161,8 @@ fn gzip_and_zstd_layers_from_skopeo_are_pulled() {
 fn of_an_index_the_image_for_the_platform_is_taken() {
     let test = "image index";
     let Some(registry) = Registry::start(test) else { return };
-    let (_a, ours) = store();
     let layout = tempfile::tempdir().unwrap();
-    let mut ids = Vec::new();
-    for platform in ["linux/amd64", "linux/arm64/v8"] {
-        let layer = tar(&[("arch", platform)]);
-        let tag = platform.rsplit('/').next().unwrap();
-        let name = format!("app:{tag}");
-        ids.push(image(&ours, &name, platform, &[layer]));
-        archive::save_dir(&ours, &[&name], layout.path()).unwrap();
-    }
-    let names = ["app:amd64", "app:v8"];
-    archive::save_dir(&ours, &names, layout.path()).unwrap();
-    wrap_in_index(layout.path());
+    let ids = two_platforms(layout.path());
     let from = format!("oci:{}:both", layout.path().display());
     let to = format!("docker://{}:1", registry.name("both"));
     let arguments = [
@@ -207,30 +196,6 @@ fn of_an_index_the_image_for_the_platform_is_taken() {
             reference.familiar()
         )
     );
-}
-
-/// Makes a layout's two images one multi-platform image named `both`.
-fn wrap_in_index(dir: &std::path::Path) {
-    let path = dir.join("index.json");
-    let text = fs::read_to_string(&path).unwrap();
-    let mut inner: serde_json::Value = serde_json::from_str(&text).unwrap();
-    for entry in inner["manifests"].as_array_mut().unwrap() {
-        entry.as_object_mut().unwrap().remove("annotations");
-    }
-    let bytes = serde_json::to_vec(&inner).unwrap();
-    let digest = layers::Digest::of(&bytes);
-    let blob = dir.join("blobs/sha256").join(digest.hex());
-    fs::write(blob, &bytes).unwrap();
-    let outer = serde_json::json!({
-        "schemaVersion": 2,
-        "manifests": [{
-            "mediaType": layers::manifest::media::OCI_INDEX,
-            "digest": digest,
-            "size": bytes.len(),
-            "annotations": {"org.opencontainers.image.ref.name": "both"},
-        }],
-    });
-    fs::write(path, outer.to_string()).unwrap();
 }
 
 #[test]

@@ -53,14 +53,8 @@ impl Registry {
         }
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
-        let config = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage:\n  \
-             delete: {{enabled: true}}\n  filesystem:\n    \
-             rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n{more}",
-            dir.path().join("data").display()
-        );
-        let file = dir.path().join("config.yml");
-        fs::write(&file, config).unwrap();
+        let address = format!("127.0.0.1:{port}");
+        let file = configured(dir.path(), &address, more);
         let child = Command::new(program)
             .arg("serve")
             .arg(&file)
@@ -71,6 +65,11 @@ impl Registry {
         let registry = Registry { child, dir, port };
         registry.wait();
         Some(registry)
+    }
+
+    /// Writes how to serve the same images at another address.
+    pub fn also_at(&self, address: &str) -> PathBuf {
+        configured(self.dir.path(), address, "")
     }
 
     fn wait(&self) {
@@ -113,6 +112,18 @@ impl Registry {
         let blobs = "data/docker/registry/v2/blobs/sha256";
         self.dir.path().join(blobs).join(&hex[..2]).join(hex).join("data")
     }
+}
+
+fn configured(dir: &Path, address: &str, more: &str) -> PathBuf {
+    let config = format!(
+        "version: 0.1\nlog: {{level: error}}\nstorage:\n  \
+         delete: {{enabled: true}}\n  filesystem:\n    \
+         rootdirectory: {}\nhttp:\n  addr: {address}\n{more}",
+        dir.join("data").display()
+    );
+    let file = dir.join(format!("{address}.yml"));
+    fs::write(&file, config).unwrap();
+    file
 }
 
 /// A certificate that vouches for itself.
@@ -220,6 +231,44 @@ pub fn image(
     let id = store.put_image(&lease, &bytes, NewImage::default()).unwrap();
     store.tag(&name.parse().unwrap(), &id).unwrap();
     id
+}
+
+/// An OCI layout with one image named `both`, for amd64 and for arm64.
+pub fn two_platforms(dir: &Path) -> [ImageId; 2] {
+    let (_store, ours) = store();
+    let platforms = ["linux/amd64", "linux/arm64/v8"];
+    let names = ["app:amd64", "app:arm64"];
+    let ids = [0, 1].map(|n| {
+        let layer = tar(&[("arch", platforms[n])]);
+        image(&ours, names[n], platforms[n], &[layer])
+    });
+    layers::archive::save_dir(&ours, &names, dir).unwrap();
+    wrap_in_index(dir);
+    ids
+}
+
+/// Makes a layout's two images one multi-platform image named `both`.
+fn wrap_in_index(dir: &Path) {
+    let path = dir.join("index.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let mut inner: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for entry in inner["manifests"].as_array_mut().unwrap() {
+        entry.as_object_mut().unwrap().remove("annotations");
+    }
+    let bytes = serde_json::to_vec(&inner).unwrap();
+    let digest = layers::Digest::of(&bytes);
+    let blob = dir.join("blobs/sha256").join(digest.hex());
+    fs::write(blob, &bytes).unwrap();
+    let outer = serde_json::json!({
+        "schemaVersion": 2,
+        "manifests": [{
+            "mediaType": layers::manifest::media::OCI_INDEX,
+            "digest": digest,
+            "size": bytes.len(),
+            "annotations": {"org.opencontainers.image.ref.name": "both"},
+        }],
+    });
+    fs::write(path, outer.to_string()).unwrap();
 }
 
 pub fn host() -> String {
