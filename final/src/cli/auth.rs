@@ -69,9 +69,6 @@ pub(crate) fn header_for_all(
 }
 
 /// As it goes into a header: base64 with the alphabet for URLs.
-///
-/// # Errors
-/// If it is no JSON.
-pub(crate) fn header<T: Serialize>(value: &T) -> anyhow::Result<String> {
+fn header<T: Serialize>(value: &T) -> anyhow::Result<String> {
     Ok(URL_SAFE.encode(serde_json::to_vec(value)?))
 }

@@ -54,8 +54,8 @@ const FILES: [(&str, &str); 25] = [
     ("io.max", "disks: no faster than this"),
     ("pids.max", "processes: no more than this"),
     ("pids.current", "processes: now"),
-    ("cgroup.freeze", "frozen (docker pause)"),
-    ("freezer.state", "frozen (docker pause)"),
+    ("cgroup.freeze", "frozen (pause)"),
+    ("freezer.state", "frozen (pause)"),
     ("cgroup.procs", "processes in it, as the host counts"),
     ("devices.list", "device nodes it may use"),
 ];

@@ -165,8 +165,8 @@ impl fmt::Display for Cause {
         write!(f, "{errno:?}: {}", errno.desc())?;
         let hint = match errno {
             Errno::ENOSPC | Errno::EDQUOT => {
-                "the disk is full: remove unused images with `skiff image \
-                 prune`, or move the data root with --data-root"
+                "the disk is full: remove unused images (image prune), or \
+                 move the data root with --data-root"
             }
             Errno::EACCES | Errno::EPERM => {
                 "run as root, or use a data root of your own with --data-root"

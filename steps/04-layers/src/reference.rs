@@ -39,9 +39,6 @@ pub enum ReferenceError {
         "invalid reference format: repository name ({0}) must be lowercase"
     )]
     Uppercase(String),
-    /// Nothing before the tag.
-    #[error("repository name must have at least one component")]
-    Empty,
     /// Too long.
     #[error("repository name must not be more than {NAME_MAX} characters")]
     TooLong,
@@ -52,7 +49,7 @@ pub enum ReferenceError {
     )]
     LooksLikeId(String),
     /// What follows the `@` is no digest.
-    #[error("invalid reference format: {0}")]
+    #[error("invalid reference format")]
     Digest(#[from] DigestError),
 }
 
@@ -231,7 +228,7 @@ fn split_tag(text: &str) -> (&str, Option<&str>) {
 /// `docker build -t MyApp` should say what is wrong.
 fn check_path(path: &str) -> Result<(), ReferenceError> {
     if path.is_empty() {
-        return Err(ReferenceError::Empty);
+        return Err(ReferenceError::Format);
     }
     if path.split('/').all(is_component) {
         return Ok(());
@@ -392,8 +389,8 @@ mod tests {
     fn mistakes_get_dockers_sentences() {
         let long = "a/".repeat(130) + "a";
         for (typed, sentence) in [
-            ("", "repository name must have at least one component"),
-            (":tag", "repository name must have at least one component"),
+            ("", "invalid reference format"),
+            (":tag", "invalid reference format"),
             (
                 "Nginx",
                 "invalid reference format: repository name \

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Args;
 use cli_api::client::Payload;
 use http::Method;
@@ -78,6 +79,9 @@ pub(crate) async fn export(
     args: ExportArgs,
 ) -> anyhow::Result<u8> {
     download::refuse_terminal(args.output.as_deref())?;
+    if let Some(path) = &args.output {
+        download::check_target(path).context("failed to export container")?;
+    }
     let at = path(&args.container, "export");
     let answer = context.client.send(Method::GET, &at, Payload::none()).await?;
     download::save(answer, args.output.as_deref()).await?;

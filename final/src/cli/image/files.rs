@@ -1,8 +1,9 @@
 //! `save`, `load` and `import`: images as files.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::Args;
 use cli_api::client::Payload;
 use http::Method;
@@ -43,13 +44,21 @@ pub(crate) async fn save(
     context: &Context,
     args: SaveArgs,
 ) -> anyhow::Result<u8> {
-    let output = args.output.as_deref();
-    let dir = output.filter(|_| args.format == Format::OciDir);
-    anyhow::ensure!(
-        dir.is_some() || args.format != Format::OciDir,
-        "--format oci-dir needs a directory: -o DIR"
-    );
-    download::refuse_terminal(output)?;
+    // An empty path is none, as with docker.
+    let output = args.output.as_deref().filter(|it| *it != Path::new(""));
+    let failed = "failed to save image";
+    match (args.format, output) {
+        (Format::OciDir, None) => {
+            anyhow::bail!("--format oci-dir needs a directory: -o DIR")
+        }
+        (Format::OciDir, Some(dir)) => {
+            layout::check_target(dir).context(failed)?;
+        }
+        (Format::DockerArchive, Some(file)) => {
+            download::check_target(file).context(failed)?;
+        }
+        (Format::DockerArchive, None) => download::refuse_terminal(None)?,
+    }
     let mut query = Query::new("/images/get");
     for image in &args.images {
         query = query.with("names", image);
@@ -59,9 +68,9 @@ pub(crate) async fn save(
         .client
         .send(Method::GET, &query.build(), Payload::none())
         .await?;
-    match dir {
-        Some(dir) => layout::save(answer, dir).await?,
-        None => download::save(answer, output).await?,
+    match (args.format, output) {
+        (Format::OciDir, Some(dir)) => layout::save(answer, dir).await?,
+        (_, output) => download::save(answer, output).await?,
     }
     Ok(0)
 }
@@ -91,7 +100,7 @@ pub(crate) async fn load(
     );
     let dir = args.input.as_ref().filter(|input| input.is_dir());
     let body = match dir {
-        Some(dir) => layout::upload(dir),
+        Some(dir) => layout::upload(dir)?,
         None => {
             download::upload(args.input.as_ref(), "application/x-tar").await?
         }

@@ -131,6 +131,14 @@ pub(crate) async fn push(
 ) -> anyhow::Result<u8> {
     let show = if args.quiet { Show::Nothing } else { Show::Output };
     let reference: Reference = args.image.parse()?;
+    anyhow::ensure!(
+        reference.digest().is_none(),
+        "cannot push a digest reference"
+    );
+    anyhow::ensure!(
+        !args.all_tags || reference.tag().is_none(),
+        "tag can't be used with --all-tags/-a"
+    );
     let (repo, tag) = repo_and_tag(&args.image)?;
     anyhow::ensure!(
         !args.all_tags || reference.tag().is_none(),

@@ -36,6 +36,10 @@ pub(crate) async fn tag(
     }
     let name: Reference =
         args.name.parse().map_err(|why| no_name(&args.name, &why))?;
+    anyhow::ensure!(
+        name.digest().is_none(),
+        "refusing to create a tag with a digest reference"
+    );
     let (repo, tag) = repo_and_tag(&name.to_string())?;
     let query = Query::new(format!("/images/{}/tag", segment(&args.image)))
         .with("repo", repo)

@@ -151,8 +151,8 @@ impl Load<'_> {
             return Err(Error::Document {
                 what: "the archive".into(),
                 problem: "it holds no image: neither manifest.json nor \
-                          index.json is in it. `docker import` makes an \
-                          image of the tar of a file system"
+                          index.json is in it. The tar of a file system \
+                          becomes an image by import"
                     .into(),
             });
         }

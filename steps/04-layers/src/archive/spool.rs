@@ -146,7 +146,8 @@ fn note(added: &Mutex<HashSet<Digest>>, store: &Store, digest: Digest) {
 
 /// The archive itself, not a layer in it.
 fn damaged(source: TarError) -> Error {
-    Error::Tar { layer: "archive".to_owned(), source }
+    let (what, problem) = ("the archive".to_owned(), source.to_string());
+    Error::Document { what, problem }
 }
 
 /// Without `./`, and never above the archive.

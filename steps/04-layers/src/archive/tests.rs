@@ -167,7 +167,7 @@ fn what_is_no_archive_or_lies_leaves_nothing() {
         std::fs::read_dir(dir).unwrap().count()
     };
     for (tar, words) in [
-        (tar("f", "x"), "docker import"),
+        (tar("f", "x"), "becomes an image by import"),
         (good[..good.len() / 2].to_vec(), ""),
         (bad, "is corrupted: expected digest sha256:"),
         (b"not a tar at all".to_vec(), "ends in the middle"),

@@ -55,7 +55,8 @@ impl Job<'_> {
         for path in paths {
             if self.copy.from.is_none() && leads_out(path) {
                 return Err(failed(format!(
-                    "forbidden path outside the build context: {path} ()"
+                    "forbidden path outside the build context: {path} (only \
+                     what is below the context's directory is sent)"
                 )));
             }
             found.extend(tree.find(path).map_err(failed)?);
