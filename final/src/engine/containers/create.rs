@@ -63,10 +63,15 @@ impl Request {
         // dockerode sends the query's parameters in the body as well.
         body.remove("Name");
         body.remove("platform");
+        // The Python SDK has it beside `HostConfig` and not in it.
+        let runtime = body.remove("Runtime");
         let mut take = |key: &str| {
             body.remove(key).unwrap_or_else(|| Value::Object(Map::new()))
         };
-        let host = take("HostConfig");
+        let mut host = take("HostConfig");
+        if let (Some(name), Some(fields)) = (runtime, host.as_object_mut()) {
+            fields.entry("Runtime").or_insert(name);
+        }
         known_mounts(&host)?;
         let networking = take("NetworkingConfig");
         let networking: NetworkingConfig =
@@ -358,5 +363,21 @@ pub(super) fn blank(id: &str, name: &str, dir: &Path, wish: Request) -> Record {
         host_config: host,
         config,
         own: Own { endpoints, ..Own::default() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_runtime_beside_the_host_config_is_meant_for_it() {
+        let parse = |body| Request::parse(body).unwrap().host.runtime;
+        assert_eq!(parse(json!({ "Runtime": "runc" })), "runc");
+        let host = json!({ "Runtime": "skiff" });
+        let both = json!({ "Runtime": "runc", "HostConfig": host });
+        assert_eq!(parse(both), "skiff");
     }
 }
