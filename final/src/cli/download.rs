@@ -10,6 +10,7 @@ use hyper::Response;
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::failure::{cannot_open, errno};
 use super::interrupt::Interrupt;
 
 /// Refuses to write an archive to a terminal.
@@ -35,7 +36,7 @@ pub(crate) fn check_target(path: &Path) -> anyhow::Result<()> {
         anyhow::bail!(
             "invalid output path: stat {}: {}",
             dir.display(),
-            reason(&why)
+            errno(&why)
         );
     }
     let Ok(meta) = path.symlink_metadata() else { return Ok(()) };
@@ -49,12 +50,6 @@ pub(crate) fn check_target(path: &Path) -> anyhow::Result<()> {
         () => return Ok(()),
     };
     anyhow::bail!("cannot write to {what}")
-}
-
-/// An error without its number, as Go prints it.
-fn reason(why: &std::io::Error) -> String {
-    let errno = why.raw_os_error().map(nix::errno::Errno::from_raw);
-    errno.map_or(why.to_string(), |errno| errno.desc().to_lowercase())
 }
 
 fn directory_of(path: &Path) -> &Path {
@@ -122,9 +117,8 @@ pub(crate) async fn upload(
     match input {
         None => Ok(reader(tokio::io::stdin(), content_type)),
         Some(path) => {
-            let file = tokio::fs::File::open(path).await.map_err(|why| {
-                anyhow::anyhow!("open {}: {}", path.display(), reason(&why))
-            })?;
+            let file = tokio::fs::File::open(path).await;
+            let file = file.map_err(|why| cannot_open(path, &why))?;
             // read(2) would say so too, but in the middle of the request.
             anyhow::ensure!(
                 !file.metadata().await?.is_dir(),

@@ -1,6 +1,6 @@
 //! `prune`: everything of a kind that nobody uses.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, Write};
 
 use clap::Args;
 use cli_api::human;
@@ -110,6 +110,13 @@ pub(crate) const CACHE: Kind = Kind {
     frees_space: true,
 };
 
+impl Kind {
+    /// docker asks about the build cache in the same line.
+    fn gap(&self) -> &'static str {
+        if self.path == CACHE.path { " " } else { "\n" }
+    }
+}
+
 /// Asks, prunes one kind, and says what it freed.
 pub(crate) async fn one(
     context: &Context,
@@ -150,7 +157,8 @@ async fn run(
     query: Query,
 ) -> anyhow::Result<u8> {
     let warning = if all { kind.warning_all } else { kind.warning };
-    if !args.force && !confirm(warning)? {
+    let gap = kind.gap();
+    if !args.force && !confirm(&format!("{warning}{gap}"))? {
         return Ok(0);
     }
     let freed = request(context, kind, query, &args.filter, all).await?;
@@ -162,13 +170,10 @@ async fn run(
 
 /// Docker's question; only a clear yes is one.
 fn confirm(warning: &str) -> anyhow::Result<bool> {
-    print!("WARNING! {warning}\nAre you sure you want to continue? [y/N] ");
+    print!("WARNING! {warning}Are you sure you want to continue? [y/N] ");
     std::io::stdout().flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
-    if !std::io::stdin().is_terminal() {
-        println!();
-    }
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
@@ -276,7 +281,7 @@ pub(crate) async fn system(
         kinds.push((&VOLUMES, false));
     }
     kinds.extend([(&IMAGES, args.all), (&CACHE, args.all)]);
-    if !args.args.force && !confirm(&args.warning())? {
+    if !args.args.force && !confirm(&(args.warning() + "\n"))? {
         return Ok(0);
     }
     let mut freed = 0.0;

@@ -54,8 +54,7 @@ impl Query {
 
     /// Adds `--filter`s.
     pub(crate) fn filters(self, filters: &[Filter]) -> Query {
-        let mut filters =
-            filters.iter().filter(|it| !it.0.is_empty()).peekable();
+        let mut filters = filters.iter().filter(|it| !it.is_none()).peekable();
         if filters.peek().is_none() {
             return self;
         }
@@ -107,6 +106,13 @@ fn encode(text: &str, also: &str) -> String {
 /// `--filter key=value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Filter(pub(crate) String, pub(crate) String);
+
+impl Filter {
+    /// `--filter ''`
+    fn is_none(&self) -> bool {
+        self.0.is_empty() && self.1.is_empty()
+    }
+}
 
 impl std::str::FromStr for Filter {
     type Err = String;

@@ -118,7 +118,9 @@ impl Session<'_> {
             !(args.create.rm && process.restart != "no"),
             "conflicting options: cannot specify both --restart and --rm"
         );
-        let mut body = args.create.body(streams)?;
+        let usage = |why| Failure::new(125, said("run", &why));
+        args.create.pull().map_err(usage)?;
+        let mut body = args.create.body(streams).map_err(usage)?;
         if args.removes_by_itself() {
             body["HostConfig"]["AutoRemove"] = Value::Bool(false);
         }
@@ -311,6 +313,10 @@ impl CreateFlags {
     fn check_image(&self) -> anyhow::Result<()> {
         match self.image().parse::<Reference>() {
             Err(ReferenceError::LooksLikeId(_)) => Ok(()),
+            // The docker command does not look any closer.
+            Err(ReferenceError::Digest(_)) => {
+                anyhow::bail!("invalid reference format")
+            }
             other => Ok(other.map(drop)?),
         }
     }

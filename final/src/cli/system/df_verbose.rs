@@ -101,9 +101,11 @@ fn one_image(it: &Value) -> Row {
     image::names(it, false).swap_remove(0)
 }
 
-/// A template sees the whole ID.
+/// A template sees the whole ID, and nothing of digests.
 fn whole_image(it: &Value) -> Row {
-    image::names(it, true).swap_remove(0)
+    let mut row = image::names(it, true).swap_remove(0);
+    row.insert("Digest".to_owned(), "".into());
+    row
 }
 
 /// What it shares with its image takes no room of its own.

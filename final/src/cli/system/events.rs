@@ -63,11 +63,20 @@ pub(crate) async fn events(
     Ok(0)
 }
 
-/// Only some events have these fields; a template may ask any for them.
+/// A template calls these fields by their names in Go, and may ask for those
+/// that only some events have.
 fn with_all(mut event: Value) -> Value {
     if let Some(fields) = event.as_object_mut() {
-        for field in ["status", "id", "from"] {
-            fields.entry(field).or_insert_with(|| "".into());
+        for (field, in_go) in [
+            ("status", "Status"),
+            ("id", "ID"),
+            ("from", "From"),
+            ("scope", "Scope"),
+            ("time", "Time"),
+            ("timeNano", "TimeNano"),
+        ] {
+            let value = fields.get(field).cloned();
+            fields.insert(in_go.to_owned(), value.unwrap_or("".into()));
         }
     }
     event

@@ -1,4 +1,4 @@
-//! `--add-host` and `--dns`: names and addresses that a container is given.
+//! `--add-host`: names and addresses that a container is given.
 
 use std::net::IpAddr;
 

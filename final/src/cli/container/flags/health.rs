@@ -47,6 +47,18 @@ impl HealthFlags {
         if let Some(command) = &self.health_cmd {
             check.insert("Test".into(), json!(["CMD-SHELL", command]));
         }
+        for (flag, number) in [
+            ("interval", self.health_interval),
+            ("timeout", self.health_timeout),
+            ("retries", self.health_retries),
+            ("start-period", self.health_start_period),
+            ("start-interval", self.health_start_interval),
+        ] {
+            anyhow::ensure!(
+                number.is_none_or(|it| it >= 0),
+                "--health-{flag} cannot be negative"
+            );
+        }
         if self.no_healthcheck {
             anyhow::ensure!(
                 check.is_empty(),

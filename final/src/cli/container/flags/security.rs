@@ -50,7 +50,7 @@ pub(crate) struct SecurityFlags {
     cgroupns: Option<String>,
     /// Kernel setting of its namespaces, as net.ipv4.ip_forward=1; may
     /// repeat
-    #[arg(long, value_name = "NAME=VALUE")]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = sysctl)]
     sysctl: Vec<String>,
     /// Another low-level runtime than our own
     #[arg(long, value_name = "NAME")]
@@ -78,6 +78,17 @@ impl SecurityFlags {
         if !self.device_cgroup_rule.is_empty() {
             let rules = self.device_cgroup_rule.clone();
             body.host("DeviceCgroupRules", rules);
+        }
+        for (flag, what, mode, joins) in [
+            ("pid", "PID", &self.pid, true),
+            ("uts", "UTS", &self.uts, false),
+            ("userns", "USER", &self.userns, false),
+            ("cgroupns", "CGROUP", &self.cgroupns, false),
+        ] {
+            anyhow::ensure!(
+                mode.as_deref().is_none_or(|it| is_mode(it, joins)),
+                "--{flag}: invalid {what} mode"
+            );
         }
         let modes = [
             ("PidMode", &self.pid),
@@ -113,11 +124,45 @@ impl SecurityFlags {
                     let profile = profile(Path::new(value))?;
                     options.push(format!("seccomp={profile}"));
                 }
+                ("no-new-privileges", _) => options.push(option.clone()),
+                _ if !option.contains(['=', ':']) => {
+                    anyhow::bail!("Invalid --security-opt: {option:?}")
+                }
                 _ => options.push(option.clone()),
             }
         }
         body.host("SecurityOpt", options);
         Ok(())
+    }
+}
+
+/// `private` is only for cgroups, which the engine says.
+fn is_mode(text: &str, joins: bool) -> bool {
+    let other = text.strip_prefix("container:");
+    ["", "host", "private"].contains(&text)
+        || (joins && other.is_some_and(|it| !it.is_empty()))
+}
+
+/// As the docker command has it: those of the container's own namespaces.
+fn sysctl(text: &str) -> Result<String, String> {
+    const KERNEL: [&str; 8] = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+    ];
+    let allowed = text.split_once('=').is_some_and(|(name, _)| {
+        KERNEL.contains(&name)
+            || name.starts_with("net.")
+            || name.starts_with("fs.mqueue.")
+    });
+    match allowed {
+        true => Ok(text.to_owned()),
+        false => Err(format!("sysctl '{text}' is not allowed")),
     }
 }
 
