@@ -39,6 +39,10 @@ fn argument(arg: Arg) -> Arg {
             .default_value("false")
             .default_missing_value("true")
             .value_parser(boolean),
+        // `--sig-proxy`, which is on unless it is said to be off.
+        ArgAction::Set if arg.get_default_values() == ["true"] => {
+            arg.value_parser(boolean)
+        }
         ArgAction::Set | ArgAction::Append
             if !arg.is_positional() && !arg.is_require_equals_set() =>
         {
@@ -90,6 +94,8 @@ mod tests {
             (&true.into(), &true.into())
         );
         assert_eq!(body("skiff create -t=false x")["Tty"], false);
+        let run = ["skiff", "run", "--sig-proxy=0", "x"];
+        assert!(parse(run).is_ok(), "a flag that is on by default");
         let wrong = parse(["skiff", "create", "--rm=x", "y"]).unwrap_err();
         assert!(wrong.to_string().contains("strconv.ParseBool"), "{wrong}");
     }

@@ -199,7 +199,8 @@ impl Networks {
 
     /// Takes up the work for a container that ran on without a daemon.
     pub(super) fn revive(&self, id: &str) -> Result<(), Error> {
-        self.finish_change(id)?;
+        // One network that cannot be had costs the others nothing.
+        let unfinished = self.finish_change(id);
         let sandbox = self.sandbox(id)?;
         self.hold_again(&sandbox);
         self.isolate_again(&sandbox)?;
@@ -207,7 +208,7 @@ impl Networks {
             let sockets = self.nursery.inside(id, Sockets::open_again)?;
             self.start_resolver(id, sockets)?;
         }
-        Ok(())
+        unfinished
     }
 
     /// Gives everything back that a container had. One that had nothing is

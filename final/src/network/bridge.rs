@@ -17,6 +17,8 @@ pub(super) const MASQUERADE: &str =
 pub(super) const HOST_BINDING: &str =
     "com.docker.network.bridge.host_binding_ipv4";
 pub(super) const MTU: &str = "com.docker.network.driver.mtu";
+/// What the names of interfaces in containers begin with, instead of `eth`.
+pub(super) const IFPREFIX: &str = "com.docker.network.container_iface_prefix";
 pub(super) const DEFAULT_BRIDGE: &str =
     "com.docker.network.bridge.default_bridge";
 
@@ -43,7 +45,8 @@ impl Network {
     }
 
     pub(super) fn mtu(&self) -> Option<u32> {
-        self.options.get(MTU)?.parse().ok()
+        // 0 is Docker's "not given".
+        self.options.get(MTU)?.parse().ok().filter(|it| *it != 0)
     }
 
     /// Containers may talk to each other.
@@ -58,8 +61,8 @@ impl Network {
     }
 
     fn flag(&self, option: &str) -> bool {
-        let no = ["0", "f", "F", "FALSE", "false", "False"];
-        self.options.get(option).is_none_or(|it| !no.contains(&it.as_str()))
+        let text = self.options.get(option);
+        text.and_then(|it| parse_bool(it)).unwrap_or(true)
     }
 
     /// Subnet with automatic range and gateway of one family.
@@ -86,6 +89,15 @@ impl Network {
             rewrites_inside: !self.icc() && rewrites_inside_bridges(),
             masquerade: self.flag(MASQUERADE),
         }
+    }
+}
+
+/// The spellings that Go's `strconv.ParseBool` takes.
+pub(super) fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
     }
 }
 

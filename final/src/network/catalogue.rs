@@ -6,8 +6,11 @@ use std::net::IpAddr;
 use cli_api::id::hex64;
 use ipnet::IpNet;
 
-use super::bridge::{HOST_BINDING, ICC, MASQUERADE, MTU, PREDEFINED};
+use super::bridge::{
+    HOST_BINDING, ICC, IFPREFIX, MASQUERADE, MTU, PREDEFINED, parse_bool,
+};
 use super::pool::{free_subnet, local_pool6, overlap, usable};
+use super::reserve::is_interface;
 use super::state::State;
 use super::types::{ConfigFrom, Ipam, IpamConfig, Map, Member, NetworkCreate};
 use super::{Error, Network, Networks, routes};
@@ -36,15 +39,22 @@ impl Networks {
     }
 
     fn list_it(&self, network: &Network) -> Result<(), Error> {
-        let mut state = self.state();
-        state.networks.insert(network.id.clone(), network.clone());
-        self.files.save_networks(&state)
+        let id = network.id.clone();
+        self.state().networks.insert(id, network.clone());
+        self.save_list()
     }
 
     fn unlist(&self, network: &Network) -> Result<(), Error> {
-        let mut state = self.state();
-        state.networks.remove(&network.id);
-        self.files.save_networks(&state)
+        self.state().networks.remove(&network.id);
+        self.save_list()
+    }
+
+    /// Without the state's lock, at which names are waited for: the disk may
+    /// take its time.
+    pub(super) fn save_list(&self) -> Result<(), Error> {
+        let all: Vec<Network> =
+            self.state().networks.values().cloned().collect();
+        self.files.save_networks(&all)
     }
 
     /// Everything about the new network, checked against the others.
@@ -317,32 +327,46 @@ fn check(wanted: &NetworkCreate) -> Result<(), Error> {
 /// In Docker's words, which are its language's: a typing error must not
 /// become another setting.
 fn check_options(options: &Map) -> Result<(), Error> {
+    let refuse = |text: String| Err(Error::Invalid(text));
     for (key, value) in options {
-        let (parser, good) = match key.as_str() {
-            MTU => ("Atoi", value.parse::<u16>().is_ok()),
-            ICC | MASQUERADE => ("ParseBool", FLAGS.contains(&value.as_str())),
-            HOST_BINDING if value.parse::<IpAddr>().is_err() => {
-                return Err(Error::Invalid(format!(
-                    "invalid value for {key}: {value:?} is not an IP address"
-                )));
-            }
-            _ => continue,
-        };
-        if !good {
-            return Err(Error::Invalid(format!(
+        let unreadable = |parser: &str| {
+            refuse(format!(
                 "failed to parse {key} value: {value} (strconv.{parser}: \
                  parsing {value:?}: invalid syntax)"
-            )));
+            ))
+        };
+        match key.as_str() {
+            MTU => match value.parse::<i64>() {
+                Err(_) => return unreadable("Atoi"),
+                // What IPv4 needs at least (RFC 791), and 0 for "any".
+                Ok(0 | 68..=65535) => {}
+                Ok(_) => {
+                    return refuse(format!(
+                        "invalid value for {key}: {value} is not from 68 to \
+                         65535"
+                    ));
+                }
+            },
+            ICC | MASQUERADE if parse_bool(value).is_none() => {
+                return unreadable("ParseBool");
+            }
+            HOST_BINDING if value.parse::<IpAddr>().is_err() => {
+                return refuse(format!(
+                    "failed to parse {key} value: {value} (nil ip)"
+                ));
+            }
+            // With a number behind it.
+            IFPREFIX if !is_interface(&format!("{value}00")) => {
+                return refuse(format!(
+                    "invalid value for {key}: {value:?} and a number are no \
+                     interface's name"
+                ));
+            }
+            _ => {}
         }
     }
     Ok(())
 }
-
-/// What Go's ParseBool knows.
-const FLAGS: [&str; 12] = [
-    "1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false",
-    "False",
-];
 
 fn check_bridge_name(network: &Network, state: &State) -> Result<(), Error> {
     let name = network.bridge_name();

@@ -84,29 +84,48 @@ impl Networks {
     /// Finishes what a daemon that was killed had begun: half of a change
     /// would leave a link whose address somebody else is given, or an
     /// endpoint that nothing leads to.
+    /// A connection that cannot be made is given up.
     pub(super) fn finish_change(&self, id: &str) -> Result<(), Error> {
-        let now = self.sandbox(id)?;
-        let Some(change) = &now.change else { return Ok(()) };
-        let mut before = now.clone();
-        let mut fresh = self.door(id)?;
-        match change {
-            Change::Connecting(endpoint) => {
-                before.endpoints.retain(|it| it != endpoint);
-                // It may be there without its addresses.
-                lock(&self.route).delete(&endpoint.veth)?;
-                self.plug(&mut fresh, endpoint, false)?;
+        let sandbox = self.sandbox(id)?;
+        let (before, plugged) = match &sandbox.change {
+            None => return Ok(()),
+            Some(Change::Connecting(endpoint)) => {
+                let mut before = sandbox.clone();
+                before.endpoints.retain(|it| it.veth != endpoint.veth);
+                (before, self.plug_anew(id, endpoint))
             }
-            Change::Disconnecting(endpoint) => {
+            Some(Change::Disconnecting(endpoint)) => {
+                let mut before = sandbox.clone();
                 before.endpoints.push(endpoint.clone());
-                lock(&self.route).delete(&endpoint.veth)?;
+                (before, lock(&self.route).delete(&endpoint.veth))
             }
+        };
+        if plugged.is_err()
+            && let Some(it) = self.state().sandboxes.get_mut(id)
+            && let Some(Change::Connecting(endpoint)) = &it.change
+        {
+            let gone = endpoint.veth.clone();
+            it.endpoints.retain(|it| it.veth != gone);
         }
+        let now = self.sandbox(id)?;
+        let mut fresh = self.door(id)?;
         if self.move_default_route(&before, &now, &mut fresh)? {
             // A keeper may have gone on to serve where they led before.
             self.stop_forwarding(&before);
         }
         self.write_files(&now)?;
-        self.changed(id)
+        self.refresh_neighbours(&now);
+        self.changed(id)?;
+        plugged
+    }
+
+    /// The link may be there without its addresses.
+    fn plug_anew(&self, id: &str, endpoint: &Endpoint) -> Result<(), Error> {
+        lock(&self.route).delete(&endpoint.veth)?;
+        self.plug(&mut self.door(id)?, endpoint, false).inspect_err(|_| {
+            // Nothing leads there, so nobody misses what could not be made.
+            let _ = lock(&self.route).delete(&endpoint.veth);
+        })
     }
 
     fn has_resolver(&self, id: &str) -> bool {

@@ -28,6 +28,7 @@ mod connect;
 mod conntrack;
 mod dns;
 mod error;
+mod extra_hosts;
 mod files;
 mod firewall;
 mod icc;
@@ -58,6 +59,7 @@ use tokio::runtime::{Handle, Runtime};
 
 pub use cables::Cable;
 pub use error::Error;
+pub use extra_hosts::extra_host;
 pub use options::{DefaultBridge, Options};
 pub use pool::{AddressPool, default_pools};
 pub(crate) use ports::{Held, Published, bind};

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::dns::{self, Directory};
+use super::extra_hosts::{GATEWAY, extra_host};
 use super::files::{self, HostResolver};
 use super::state::{Endpoint, Sandbox, State};
 use super::{AttachRequest, Error, Network, Options, lock};
@@ -258,13 +259,10 @@ impl super::Networks {
         };
         let entries = sandbox.request.extra_hosts.iter();
         entries
-            .filter_map(|it| it.split_once(['=', ':']))
+            .filter_map(|it| extra_host(it).ok())
             .map(|(name, address)| match address {
-                "host-gateway" => (gateway.clone(), name.to_owned()),
-                _ => {
-                    let bare = address.trim_matches(['[', ']']);
-                    (bare.to_owned(), name.to_owned())
-                }
+                GATEWAY => (gateway.clone(), name.to_owned()),
+                _ => (address.to_owned(), name.to_owned()),
             })
             .collect()
     }

@@ -31,7 +31,8 @@ impl Networks {
             changed = true;
         }
         changed |= self.adapt_default(&mut state)?;
-        if changed { self.files.save_networks(&state) } else { Ok(()) }
+        drop(state);
+        if changed { self.save_list() } else { Ok(()) }
     }
 
     /// Whether there is a default bridge (`--bridge none`).

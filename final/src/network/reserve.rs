@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use cli_api::id::hex64;
 use ipnet::IpNet;
 
+use super::bridge::IFPREFIX;
 use super::names::dns_names;
 use super::pool::{free_address, mac_of, parse_mac, show_mac, usable};
 use super::state::{Endpoint, Sandbox, State};
 use super::{AttachRequest, EndpointSettings, Error, Network, Networks};
 
-const PREFIX: &str = "com.docker.network.container_iface_prefix";
 const IFNAME: &str = "com.docker.network.endpoint.ifname";
 
 impl Networks {
@@ -297,6 +297,15 @@ fn address(
     Ok(IpNet::new(address, subnet.subnet.prefix_len()).ok())
 }
 
+/// What the kernel takes for an interface's name (dev_valid_name), but for
+/// the loopback's.
+pub(super) fn is_interface(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 15
+        && !["lo", ".", ".."].contains(&name)
+        && !name.contains(|it: char| it.is_whitespace() || "/:".contains(it))
+}
+
 /// The name wanted for the interface, else the first free `eth0`, `eth1` …,
 /// or what the network wants instead of `eth`.
 fn interface(
@@ -308,15 +317,12 @@ fn interface(
         |name: &str| sandbox.endpoints.iter().any(|it| it.interface == name);
     let own = wanted.driver_opts.as_ref().and_then(|it| it.get(IFNAME));
     let Some(name) = own else {
-        let prefix = network.options.get(PREFIX).map_or("eth", |it| it);
+        let prefix = network.options.get(IFPREFIX).map(String::as_str);
+        let prefix = prefix.filter(|it| !it.is_empty()).unwrap_or("eth");
         let mut free = (0..).map(|it| format!("{prefix}{it}"));
         return Ok(free.find(|it| !taken(it)).unwrap_or_default());
     };
-    let fits = !name.is_empty()
-        && name.len() <= 15
-        && name != "lo"
-        && !name.contains(|it: char| it.is_whitespace() || "/:".contains(it));
-    if !fits || taken(name) {
+    if !is_interface(name) || taken(name) {
         return Err(Error::Invalid(format!(
             "invalid interface name {name:?}: 1 to 15 characters without \
              spaces, slashes and colons, each once in a container"

@@ -199,8 +199,7 @@ impl Files {
     }
 
     /// Survives a power cut: a network's subnet is in people's heads.
-    pub(super) fn save_networks(&self, state: &State) -> Result<(), Error> {
-        let all: Vec<&Network> = state.networks.values().collect();
+    pub(super) fn save_networks(&self, all: &[Network]) -> Result<(), Error> {
         write_json_durable(&self.networks(), &all).map_err(failed)
     }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::pool::{mac_of, show_mac};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// `"key": "value"`, sorted, as Docker prints labels and options.
@@ -243,7 +244,16 @@ impl EndpointSettings {
 
     /// What of it was the user's to say, for the next start.
     pub fn wishes(&self) -> EndpointSettings {
+        // One that was not wanted is made from the address.
+        let address = self.ip_address.parse().ok();
+        let made = address.map(|it| show_mac(mac_of(it)));
+        let own = made.is_none_or(|it| it != self.mac_address);
         EndpointSettings {
+            mac_address: if own {
+                self.mac_address.clone()
+            } else {
+                String::new()
+            },
             ipam_config: self.ipam_config.clone(),
             links: self.links.clone(),
             aliases: self.aliases.clone(),

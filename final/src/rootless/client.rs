@@ -24,6 +24,9 @@ pub(super) const SOCKET: &str = "keeper.sock";
 #[derive(Debug)]
 pub struct Keeper {
     socket: Mutex<OwnedFd>,
+    /// The same socket, to see that its other end is closed while somebody
+    /// waits for an answer.
+    watched: OwnedFd,
     pid: i32,
 }
 
@@ -36,7 +39,9 @@ impl Keeper {
             Err(errno) => return Err(errno.into()),
         };
         let pid = sockopt::socket_peercred(&socket)?.pid.as_raw_nonzero();
-        let keeper = Keeper { socket: Mutex::new(socket), pid: pid.get() };
+        let watched = socket.try_clone()?;
+        let socket = Mutex::new(socket);
+        let keeper = Keeper { socket, watched, pid: pid.get() };
         // It may have been about to end when it was called. Once it has
         // answered it stays, for it has somebody to stay for.
         Ok(keeper.lifeline().is_ok().then_some(keeper))
@@ -50,21 +55,16 @@ impl Keeper {
     /// Whether the keeper has ended. Its PID cannot tell: another process
     /// may have it by now.
     pub(super) fn is_gone(&self) -> bool {
-        let socket = self.socket.lock();
-        let socket = socket.unwrap_or_else(|it| it.into_inner());
-        hung_up(socket.as_fd(), Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        hung_up(self.watched.as_fd(), Some(&now)) == Ok(true)
     }
 
     /// Returns when the keeper has ended.
     ///
     /// # Errors
-    /// No descriptor is left to watch it with.
-    pub(super) fn wait(&self) -> io::Result<()> {
-        let socket = self.socket.lock();
-        // Others talk to it meanwhile.
-        let watched =
-            socket.unwrap_or_else(|it| it.into_inner()).try_clone()?;
-        while !hung_up(watched.as_fd(), None) {}
+    /// The kernel cannot tell.
+    pub(super) fn wait(&self) -> Result<(), Errno> {
+        while !hung_up(self.watched.as_fd(), None)? {}
         Ok(())
     }
 
@@ -180,9 +180,15 @@ pub(super) fn packets() -> Result<OwnedFd, Errno> {
 
 /// Whether the other end is closed, which poll(2) reports unasked, within
 /// that time.
-fn hung_up(socket: BorrowedFd<'_>, within: Option<&Timespec>) -> bool {
+fn hung_up(
+    socket: BorrowedFd<'_>,
+    within: Option<&Timespec>,
+) -> Result<bool, Errno> {
     let mut wait = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
-    poll(&mut wait, within) == Ok(1)
+    match poll(&mut wait, within) {
+        Err(Errno::INTR) => Ok(false),
+        done => Ok(done? == 1),
+    }
 }
 
 fn unexpected(answer: &Answer) -> io::Error {

@@ -1,5 +1,6 @@
 //! The daemon is killed in the middle of what it does to running containers.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
@@ -10,7 +11,8 @@ const CONTAINERS: [&str; 3] = ["web1", "web2", "web3"];
 
 impl Daemon {
     /// Connects and disconnects without end; what fails is tried again.
-    async fn come_and_go(&self, container: &str) {
+    /// Counts what was done.
+    async fn come_and_go(&self, container: &str, done: &Cell<usize>) {
         loop {
             let wanted = NetworkConnectRequest {
                 container: container.to_owned(),
@@ -21,7 +23,8 @@ impl Daemon {
                 container: container.to_owned(),
                 force: None,
             };
-            let _ = self.docker.disconnect_network("two", wanted).await;
+            let left = self.docker.disconnect_network("two", wanted).await;
+            done.set(done.get() + usize::from(left.is_ok()));
         }
     }
 
@@ -56,9 +59,16 @@ async fn a_daemon_killed_while_it_connects_knows_every_address_afterwards() {
         daemon.run(name, on("one", "exec sleep 999", None)).await;
     }
     for round in 0..6 {
-        let pause = Duration::from_millis(50 + 13 * round);
-        let all = CONTAINERS.map(|it| daemon.come_and_go(it));
-        let _ = tokio::time::timeout(pause, join_all(all)).await;
+        let done = Cell::new(0);
+        let pause = async || {
+            while done.get() == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(13 * round)).await;
+        };
+        let all = CONTAINERS.map(|it| daemon.come_and_go(it, &done));
+        // In the middle of the work, wherever that is.
+        tokio::select! { _ = join_all(all) => {}, () = pause() => {} }
         daemon.kill_and_restart(Duration::ZERO);
         let mut taken = BTreeSet::new();
         for name in CONTAINERS {
@@ -86,19 +96,26 @@ async fn a_daemon_killed_while_it_makes_networks_leaves_no_bridge_unknown() {
         return;
     };
     for round in 0..6 {
-        let pause = Duration::from_millis(20 + 7 * round);
+        let made = Cell::new(0);
+        let pause = async || {
+            while made.get() < 2 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(7 * round)).await;
+        };
         let make = async {
             for nth in 0.. {
                 let wanted = NetworkCreateRequest {
                     name: format!("n{round}-{nth}"),
                     ..NetworkCreateRequest::default()
                 };
-                let _ = daemon.docker.create_network(wanted).await;
+                let created = daemon.docker.create_network(wanted).await;
+                made.set(made.get() + usize::from(created.is_ok()));
                 let name = format!("n{round}-{}", nth / 2);
                 let _ = daemon.docker.remove_network(&name).await;
             }
         };
-        let _ = tokio::time::timeout(pause, make).await;
+        tokio::select! { () = make => {}, () = pause() => {} }
         daemon.kill_and_restart(Duration::ZERO);
         daemon.docker.version().await.unwrap();
     }

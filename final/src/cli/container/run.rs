@@ -13,6 +13,7 @@ use super::flags::{CreateFlags, Pull, Streams};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, sentence};
 use crate::cli::image::pull::{Offline, Wanted};
+use crate::cli::interrupt::Interrupt;
 use crate::cli::progress::Show;
 use crate::cli::query::{Query, segment};
 use crate::cli::signals::Forwarder;
@@ -278,7 +279,16 @@ async fn make(
     let cidfile = flags.open_cidfile()?;
     let pull = async || {
         let wanted = flags.wanted(when, show);
-        image::pull::fetch(context, flags.image(), wanted).await
+        let fetched = image::pull::fetch(context, flags.image(), wanted);
+        if cidfile.is_none() {
+            return fetched.await;
+        }
+        // The empty file must not outlive a ctrl-c.
+        let mut interrupt = Interrupt::catch()?;
+        tokio::select! {
+            fetched = fetched => fetched,
+            end = interrupt.come() => Err(end.into()),
+        }
     };
     if when == Pull::Always {
         pull().await?;

@@ -1,7 +1,5 @@
 //! Running a template.
 
-use std::sync::LazyLock;
-
 use serde_json::Value;
 
 use super::TemplateError;
@@ -188,8 +186,8 @@ fn no_value(field: &str) -> Option<&'static Value> {
         "ExposedPorts",
         "PortBindings",
     ];
-    static NONE: LazyLock<Value> = LazyLock::new(|| Value::from("<no value>"));
-    MAPS.contains(&field).then(|| &*NONE)
+    // Printed as `<no value>`, and false to `if`, `with` and `or`.
+    MAPS.contains(&field).then_some(&Value::Null)
 }
 
 fn walk(from: &Value, path: &[String]) -> Result<Value, TemplateError> {

@@ -55,6 +55,16 @@ fn what_people_type_works() {
 }
 
 #[test]
+fn a_key_that_a_map_does_not_have_is_false() {
+    let foo = |how: &str| show(&how.replace("FOO", ".Networks.foo"));
+    assert_eq!(foo("{{FOO}}"), "<no value>");
+    assert_eq!(foo("{{if FOO}}yes{{else}}no{{end}}"), "no");
+    assert_eq!(foo("{{with FOO}}{{.IPAddress}}{{else}}none{{end}}"), "none");
+    assert_eq!(foo("{{or FOO \"dflt\"}}"), "dflt");
+    assert_eq!(foo("{{json FOO}}"), "null");
+}
+
+#[test]
 fn mistakes_are_named() {
     let all = [
         "{{.Nmae}}",

@@ -140,10 +140,6 @@ pub(crate) async fn push(
         "tag can't be used with --all-tags/-a"
     );
     let (repo, tag) = repo_and_tag(&args.image)?;
-    anyhow::ensure!(
-        !args.all_tags || reference.tag().is_none(),
-        "tag can't be used with --all-tags/-a"
-    );
     if reference.tag().is_none() && !args.all_tags && !args.quiet {
         println!("Using default tag: latest");
     }

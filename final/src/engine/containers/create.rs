@@ -92,6 +92,11 @@ impl Engine {
     /// In Docker's words; nothing is left behind.
     pub fn create(&self, name: &str, mut wish: Request) -> Result<Created> {
         validate::check(&wish.config, &wish.host)?;
+        // By its ID, too, it is the host's network and no other.
+        let mode = self.networks.name_of(&wish.host.network_mode);
+        if matches!(mode.as_str(), "host" | "none" | "bridge") {
+            wish.host.network_mode = mode;
+        }
         validate::sharing(&wish.config, &wish.host)?;
         let image = self.image_for(&wish.config.image, &wish.platform)?;
         wish.config.inherit(&image.config.config);

@@ -1,55 +1,10 @@
 //! `--add-host`: names and addresses that a container is given.
 
-use std::net::IpAddr;
-
 use super::host_config::HostConfig;
 use crate::engine::error::{Error, Result};
-
-/// Stands for the host's own address on the container's network.
-const GATEWAY: &str = "host-gateway";
+use crate::network::extra_host;
 
 pub(super) fn check(host: &HostConfig) -> Result<()> {
     let mut all = host.extra_hosts.iter().flatten();
     all.try_for_each(|text| extra_host(text).map(drop).map_err(Error::Invalid))
-}
-
-/// The name and the address of `name:ADDRESS` or `name=ADDRESS`.
-///
-/// # Errors
-/// Docker's words, which name the flag.
-pub fn extra_host(text: &str) -> std::result::Result<(&str, &str), String> {
-    let parts = text.split_once('=').or_else(|| text.split_once(':'));
-    let (name, address) = parts
-        .filter(|(name, _)| !name.is_empty())
-        .ok_or_else(|| format!("bad format for add-host: {text:?}"))?;
-    let bare = address
-        .strip_prefix('[')
-        .and_then(|it| it.strip_suffix(']'))
-        .unwrap_or(address);
-    if address != GATEWAY && bare.parse::<IpAddr>().is_err() {
-        return Err(format!("invalid IP address in add-host: {address:?}"));
-    }
-    Ok((name, bare))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_for_etc_hosts_is_a_name_and_an_address() {
-        for (text, name, address) in [
-            ("a:1.2.3.4", "a", "1.2.3.4"),
-            ("a=1.2.3.4", "a", "1.2.3.4"),
-            ("a:::1", "a", "::1"),
-            ("a=[::1]", "a", "::1"),
-            ("a:host-gateway", "a", GATEWAY),
-        ] {
-            assert_eq!(extra_host(text), Ok((name, address)), "{text}");
-        }
-        for wrong in ["a", "", ":1.2.3.4", "a:b", "a:", "a:1.2.3"] {
-            let said = extra_host(wrong).unwrap_err();
-            assert!(said.contains("add-host"), "{wrong}: {said}");
-        }
-    }
 }

@@ -40,7 +40,9 @@ impl Engine {
             tracing::warn!("a container's network: {error}");
         }
         for container in all {
-            self.learn_connections(&container)?;
+            if let Err(error) = self.learn_connections(&container) {
+                tracing::warn!("{}: {error}", container.id);
+            }
             self.take_up(&container);
         }
         Ok(())

@@ -40,7 +40,7 @@ impl Engine {
         let (name, pid) =
             container.with(|record| (record.name.clone(), record.state.pid));
         let cgroup = if pid == 0 { None } else { stop::cgroup(container)? };
-        let on_v2 = stop::hierarchy()?.is_v2();
+        let on_v2 = cgroup.is_some() && stop::hierarchy()?.is_v2();
         Ok(Source { id: container.id.clone(), name, pid, cgroup, on_v2 })
     }
 }

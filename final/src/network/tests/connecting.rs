@@ -328,6 +328,12 @@ fn what_docker_refuses_of_a_network_is_refused() {
         let icc = r#"{"Name": "n", "Options":
             {"com.docker.network.bridge.enable_icc": "maybe"}}"#;
         assert!(refused(icc).contains("strconv.ParseBool: parsing \"maybe\""));
+        let big = r#"{"Name": "n", "Options":
+            {"com.docker.network.driver.mtu": "70000"}}"#;
+        assert!(refused(big).contains("70000 is not from 68 to 65535"));
+        let prefix = r#"{"Name": "n", "Options":
+            {"com.docker.network.container_iface_prefix": "a/b"}}"#;
+        assert!(refused(prefix).contains("no interface's name"));
         let two = r#"{"Name": "n", "IPAM": {"Config": [
             {"Subnet": "10.9.0.0/24"}, {"Subnet": "10.9.1.0/24"}]}}"#;
         assert!(refused(two).contains("doesn't support multiple subnets"));

@@ -95,6 +95,46 @@ fn a_connection_that_was_half_made_is_made_anew() {
 }
 
 #[test]
+fn a_connection_that_cannot_be_made_is_given_up_and_costs_nothing_else() {
+    in_new_network("killed before an impossible connect", |host| {
+        host.network("m");
+        host.network("n");
+        host.attach("a", "m");
+        host.attach("peer", "m");
+        let endpoint = planned(host, "a", "n");
+        host.inside("a", || {
+            let mut route = Route::open().unwrap();
+            route.bridge("eth1", [2, 0, 0, 0, 0, 5], None).unwrap();
+        });
+        {
+            let networks = host.networks();
+            let mut state = networks.state();
+            let sandbox = state.sandboxes.get_mut(&id("a")).unwrap();
+            sandbox.endpoints.push(endpoint.clone());
+            sandbox.change = Some(Change::Connecting(endpoint));
+            let sandbox = sandbox.clone();
+            drop(state);
+            networks.files.save(&sandbox).unwrap();
+        }
+        host.networks = None;
+        std::thread::sleep(Duration::from_millis(100));
+        let dir = host.dir.path();
+        let options = Options::new(dir.join("data"), dir.join("run"));
+        let networks = Networks::open(options).unwrap();
+        let errors = networks.restore(&[id("a"), id("peer")]);
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].to_string().contains("eth1"), "{errors:?}");
+        host.networks = Some(networks);
+        assert_eq!(host.networks().endpoints(&id("a")).len(), 1);
+        assert!(lock(&host.networks().live)[&id("a")].resolver.is_some());
+        assert!(host.networks().sandbox(&id("a")).unwrap().change.is_none());
+        for name in ["a", "peer"] {
+            host.networks().leave(&id(name)).unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_disconnection_that_was_only_written_down_is_made() {
     in_new_network("killed before a disconnect", |host| {
         host.network("n");

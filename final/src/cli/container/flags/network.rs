@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::Body;
-use crate::engine::containers::names::extra_host;
+use crate::network::extra_host;
 use crate::network::port_spec::{parse_all, parse_expose};
 
 /// Flags about the network.
