@@ -250,9 +250,8 @@ impl BuildArgs {
         &self,
         secrets: Vec<u8>,
     ) -> anyhow::Result<(String, Payload)> {
-        use std::io::{BufRead, Read};
-        let mut input = io::BufReader::new(io::stdin());
-        let is_text = remote::is_dockerfile(input.fill_buf()?);
+        use std::io::Read;
+        let (is_text, mut input) = remote::is_dockerfile(io::stdin())?;
         let name = self.file.as_deref().unwrap_or(Path::new("Dockerfile"));
         let name = name.to_string_lossy().into_owned();
         if !is_text {

@@ -2,7 +2,7 @@
 //! repository.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::path::Path;
 
 use layers::Store;
@@ -34,9 +34,10 @@ pub fn fetch(
         return repository.check_out(store, progress);
     }
     tell(&format!("Downloading build context from {url}\n"));
-    let mut body = BufReader::new(remote::get(url, &progress.cancel())?);
-    let begin = body.fill_buf().map_err(|it| remote::failed(url, &it))?;
-    if !is_dockerfile(begin) {
+    let body = remote::get(url, &progress.cancel())?;
+    let (is_text, body) =
+        is_dockerfile(body).map_err(|it| remote::failed(url, &it))?;
+    if !is_text {
         return receive(store, body);
     }
     let mut context = Context::whole(directory(store)?);

@@ -163,7 +163,9 @@ impl<'a> StageBuild<'_, 'a> {
         paths: Vec<String>,
         failed: &dyn Fn(String) -> BuildError,
     ) -> Result<()> {
-        let what = format!("{layers:?} {paths:?}");
+        // Where a path is parted counts with `--parents` alone.
+        let parents = job.copy.parents;
+        let what = format!("{layers:?} {paths:?} parents: {parents}");
         job.other = Some((layers, paths));
         if let Some(known) = self.session.cache.prints(&what) {
             job.summary.add(known);

@@ -9,7 +9,7 @@
 use super::cache::Inputs;
 use super::tree::Print;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 /// A step as the next build will want to know it.
@@ -214,19 +214,41 @@ fn keyword(text: &str) -> &str {
     text.split_whitespace().next().unwrap_or_default()
 }
 
-/// The longest common subsequence by `key`: for each of `now`, its place in
-/// `last`. A Dockerfile has a few dozen lines, so the plain table will do.
+/// The most cells of [`table`]: a thousand lines that changed, of as many.
+const CELLS: usize = 1_000_000;
+
+/// A common subsequence by `key`, the longest unless what differs is huge:
+/// for each of `now`, its place in `last`.
 fn common<'t>(
     last: &[&'t str],
     now: &[&'t str],
-    key: impl Fn(&'t str) -> &'t str,
+    key: impl Fn(&'t str) -> &'t str + Copy,
 ) -> Vec<Option<usize>> {
-    let same = |l: usize, n: usize| key(last[l]) == key(now[n]);
+    let last: Vec<_> = last.iter().map(|it| key(it)).collect();
+    let now: Vec<_> = now.iter().map(|it| key(it)).collect();
+    let same = |(l, n): &(&&str, &&str)| l == n;
+    let head = last.iter().zip(&now).take_while(same).count();
+    let (last, rest) = (&last[head..], &now[head..]);
+    let ends = last.iter().rev().zip(rest.iter().rev());
+    let tail = ends.take_while(same).count();
+    let middle = (&last[..last.len() - tail], &rest[..rest.len() - tail]);
+    let found = match middle.0.len().saturating_mul(middle.1.len()) {
+        0..=CELLS => table(middle.0, middle.1),
+        _ => in_turn(middle.0, middle.1),
+    };
+    let end = head + middle.0.len();
+    let found = found.into_iter().map(|it| it.map(|place| head + place));
+    let heads = (0..head).map(Some);
+    heads.chain(found).chain((end..end + tail).map(Some)).collect()
+}
+
+/// The longest one.
+fn table(last: &[&str], now: &[&str]) -> Vec<Option<usize>> {
     // How long it is from each pair of places on.
     let mut length = vec![vec![0; now.len() + 1]; last.len() + 1];
     for l in (0..last.len()).rev() {
         for n in (0..now.len()).rev() {
-            length[l][n] = match same(l, n) {
+            length[l][n] = match last[l] == now[n] {
                 true => length[l + 1][n + 1] + 1,
                 false => length[l + 1][n].max(length[l][n + 1]),
             };
@@ -235,7 +257,7 @@ fn common<'t>(
     let mut places = vec![None; now.len()];
     let (mut l, mut n) = (0, 0);
     while l < last.len() && n < now.len() {
-        if same(l, n) {
+        if last[l] == now[n] {
             places[n] = Some(l);
             (l, n) = (l + 1, n + 1);
         } else if length[l + 1][n] >= length[l][n + 1] {
@@ -245,6 +267,22 @@ fn common<'t>(
         }
     }
     places
+}
+
+/// Each with the next that says the same.
+fn in_turn(last: &[&str], now: &[&str]) -> Vec<Option<usize>> {
+    let mut by_text: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (place, text) in last.iter().enumerate() {
+        by_text.entry(text).or_default().push(place);
+    }
+    let mut from = 0;
+    let next = |text: &&str| {
+        let places = by_text.get(text)?;
+        let found = *places.get(places.partition_point(|it| *it < from))?;
+        from = found + 1;
+        Some(found)
+    };
+    now.iter().map(next).collect()
 }
 
 /// The same words that come to mean something else: by a variable, or by the
@@ -397,6 +435,29 @@ mod tests {
             ],
             ..Inputs::default()
         }
+    }
+
+    #[test]
+    fn a_huge_file_is_compared_without_a_huge_table() {
+        let line = |nth: usize| format!("RUN {nth}");
+        let was: Vec<_> = (0..20_000).map(line).collect();
+        let is: Vec<_> = (10_000..30_000).map(line).collect();
+        let was: Vec<&str> = was.iter().map(String::as_str).collect();
+        let is: Vec<&str> = is.iter().map(String::as_str).collect();
+        let places = common(&was, &is, |it| it);
+        assert_eq!(places[0], Some(10_000));
+        assert_eq!(places[9_999], Some(19_999));
+        assert_eq!(places[10_000], None);
+    }
+
+    #[test]
+    fn what_is_the_same_at_both_ends_is_laid_side_by_side() {
+        let was = ["a", "b", "c", "d", "e"];
+        let is = ["a", "x", "c", "e"];
+        let places = common(&was, &is, |it| it);
+        assert_eq!(places, [Some(0), None, Some(2), Some(4)]);
+        assert_eq!(common(&was, &was, |it| it).len(), 5);
+        assert_eq!(common(&["a", "a"], &["a"], |it| it), [Some(0)]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use crate::registry::{Cancel, agent_config};
 use std::fmt::Display;
+use std::io::{self, Read};
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
@@ -51,15 +52,30 @@ impl Remote {
 /// How an address of GitHub without its scheme begins.
 pub const GITHUB: &str = "github.com/";
 
-/// Whether a build context that begins like this is a Dockerfile and not an
-/// archive: archives, and compressed ones above all, are no text.
-pub fn is_dockerfile(beginning: &[u8]) -> bool {
-    let text = match std::str::from_utf8(beginning) {
-        Ok(_) => true,
-        // Cut off in the middle of a character.
-        Err(error) => error.error_len().is_none(),
-    };
-    text && !beginning.contains(&0)
+/// Whether what comes as a build context is a Dockerfile and not an archive,
+/// and all of it to be read. A pipe may bring its first block in pieces.
+///
+/// # Errors
+/// What reading the first block fails with.
+pub fn is_dockerfile<R: Read>(
+    mut context: R,
+) -> io::Result<(bool, impl Read + use<R>)> {
+    let mut block = Vec::new();
+    context.by_ref().take(TAR_BLOCK).read_to_end(&mut block)?;
+    let is_text = is_text(&block);
+    Ok((is_text, io::Cursor::new(block).chain(context)))
+}
+
+/// A tar's header (POSIX ustar).
+const TAR_BLOCK: u64 = 512;
+
+/// A tar's header is padded with zeros. Other bytes that are no UTF-8 may
+/// stand in a comment.
+fn is_text(block: &[u8]) -> bool {
+    // gzip, bzip2, xz, zstd
+    let packed: [&[u8]; 4] =
+        [b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"];
+    !block.contains(&0) && !packed.iter().any(|it| block.starts_with(it))
 }
 
 /// Asks for a file. The answer's body ends with an error when the stop is
@@ -85,8 +101,9 @@ pub fn failed(url: &str, why: &dyn Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{self, Write};
+    use std::io::Write;
     use std::net::TcpListener;
+    use std::sync::mpsc::channel;
     use std::time::{Duration, Instant};
 
     #[test]
@@ -104,12 +121,24 @@ mod tests {
 
     #[test]
     fn an_archive_is_no_dockerfile() {
-        assert!(is_dockerfile(b"FROM a\n"));
-        assert!(is_dockerfile(b""));
-        assert!(is_dockerfile("# caf\u{e9}".as_bytes()));
-        assert!(is_dockerfile(b"# caf\xc3"), "cut off");
-        assert!(!is_dockerfile(b"name\0\0\0"));
-        assert!(!is_dockerfile(b"BZh91AY&SY\xff\xfe"));
+        for text in [&b"FROM a\n"[..], b"", b"# caf\xe9\nFROM a\n"] {
+            assert!(is_text(text), "{text:?}");
+        }
+        for archive in [&b"name\0\0\0"[..], b"BZh91AY&SY\xff", b"\x1f\x8b\x08"]
+        {
+            assert!(!is_text(archive), "{archive:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_comes_in_pieces_is_one() {
+        let (begin, rest) = (&b"Dockerfile"[..], [0; 600]);
+        let pieces = begin.chain(&rest[..]);
+        let (is_dockerfile, mut all) = is_dockerfile(pieces).unwrap();
+        assert!(!is_dockerfile);
+        let mut read = Vec::new();
+        all.read_to_end(&mut read).unwrap();
+        assert_eq!(read.len(), begin.len() + rest.len());
     }
 
     #[test]
@@ -117,25 +146,31 @@ mod tests {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", server.local_addr().unwrap());
         for begins in ["", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"] {
-            let began = Instant::now();
             let cancel = Cancel::default();
             std::thread::scope(|scope| {
-                scope.spawn(|| {
+                let (done, client_is_done) = channel::<()>();
+                let (server, cancel) = (&server, &cancel);
+                scope.spawn(move || {
                     let (mut stream, _) = server.accept().unwrap();
                     stream.write_all(begins.as_bytes()).unwrap();
-                    std::thread::sleep(Duration::from_millis(200));
+                    std::thread::sleep(Duration::from_millis(100));
                     cancel.cancel();
-                    std::thread::sleep(Duration::from_millis(500));
+                    // Longer than anybody waits for a silent server.
+                    let _ = client_is_done.recv_timeout(PATIENCE);
                 });
-                let read = get(&url, &cancel).and_then(|answer| {
+                let began = Instant::now();
+                let read = get(&url, cancel).and_then(|answer| {
                     let mut body = answer.into_body().into_reader();
                     let all = io::copy(&mut body, &mut io::sink());
                     all.map_err(|it| failed(&url, &it))
                 });
-                assert!(read.is_err());
-                let took = began.elapsed();
-                assert!(took < Duration::from_millis(650), "{took:?}");
+                drop(done);
+                let said = read.unwrap_err();
+                assert!(said.starts_with("failed to GET http://"), "{said}");
+                assert!(began.elapsed() < PATIENCE, "{said}");
             });
         }
     }
+
+    const PATIENCE: Duration = Duration::from_secs(10);
 }

@@ -6,7 +6,7 @@ use super::board::Board;
 use super::cache::Cache;
 use super::dockerfile::{Command, Dockerfile};
 use super::entitlement;
-use super::explain::{Comparison, Step};
+use super::explain::{Comparison, Step, Trace};
 use super::options::{BuildError, BuildEvent, BuildOptions};
 use super::output::{Events, Output};
 use super::plan::Plan;
@@ -98,10 +98,7 @@ impl<'a> Session<'a> {
         // A failed build is compared with as well: its steps up to the
         // failure are what the next attempt starts from.
         let done = std::mem::take(&mut *self.done());
-        let trace = self.comparison.trace(done);
-        for identity in identities(self.options) {
-            self.cache.put_trace(&identity, &trace)?;
-        }
+        self.remember(&self.comparison.trace(done));
         if let Some(error) = failure {
             return Err(error);
         }
@@ -110,6 +107,19 @@ impl<'a> Session<'a> {
         let Some(state) = self.board.wait(target)? else { unreachable!() };
         self.warn_of_unused();
         self.store(&state)
+    }
+
+    /// What cannot be written costs the next build an explanation, and not
+    /// this one its image or its error.
+    fn remember(&self, trace: &Trace) {
+        for identity in identities(self.options) {
+            if let Err(error) = self.cache.put_trace(&identity, trace) {
+                self.line(format!(
+                    "[Warning] the next build cannot say what has changed: \
+                     {error}\n"
+                ));
+            }
+        }
     }
 
     /// One stage, on a thread of its own.

@@ -77,6 +77,20 @@ fn a_destination_keeps_its_mode_and_what_is_below_takes_the_sources() {
 }
 
 #[test]
+fn a_pivot_in_another_stage_counts_with_parents_alone() {
+    let mut bench = Bench::new(&[("Dockerfile", ""), ("c", "1")]);
+    let mut build = |copy: &str| {
+        let stage = "FROM scratch AS s\nCOPY c /a/b/c\nFROM scratch\n";
+        bench.write("Dockerfile", &format!("{stage}COPY --from=s {copy}\n"));
+        let image = bench.build();
+        ["one/b/c", "one/a/b/c"].map(|it| bench.read(&image, it).is_some())
+    };
+    build("a/./b /x/");
+    assert_eq!(build("--parents a/b /one/"), [false, true]);
+    assert_eq!(build("--parents a/./b /one/"), [true, false]);
+}
+
+#[test]
 fn parents_are_kept_from_the_pivot_on() {
     let mut bench = Bench::new(&[
         (

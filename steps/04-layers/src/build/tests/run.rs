@@ -51,6 +51,19 @@ fn a_step_that_changes_no_file_makes_no_layer() {
 }
 
 #[test]
+fn a_build_trigger_gets_no_more_than_was_allowed() {
+    let base = "FROM scratch\nONBUILD RUN --security=insecure true\n";
+    let mut bench = Bench::new(&[("Dockerfile", base)]);
+    bench.options.tags.push("base".parse().unwrap());
+    bench.build();
+    bench.options.tags.clear();
+    bench.write("Dockerfile", "FROM base\n");
+    let said = bench.error();
+    assert!(said.contains("security.insecure is not allowed"), "{said}");
+    assert!(bench.host.0.lock().unwrap().is_empty(), "nothing ran");
+}
+
+#[test]
 fn a_run_gets_what_was_allowed() {
     let text = "FROM scratch\nRUN --security=insecure true\n\
         RUN --network=host true\n";
