@@ -242,7 +242,11 @@ impl BuildArgs {
         }
         let path = || self.context.canonicalize().ok();
         let place = self.remote().map(PathBuf::from).or_else(path)?;
-        Some(place.display().to_string())
+        // One from outside of the context has no name of its own there.
+        let file = self.file.as_ref().and_then(|it| it.canonicalize().ok());
+        let file = file.filter(|it| !it.starts_with(&place));
+        let file = file.unwrap_or_default();
+        Some(format!("{} {}", place.display(), file.display()))
     }
 
     /// A tar archive, or else a Dockerfile without a context.

@@ -119,7 +119,9 @@ impl Cache {
         identity: &str,
         trace: &Trace,
     ) -> Result<()> {
-        save(&self.file("traces", &name(identity)), trace)
+        let file = self.file("traces", &name(identity));
+        save(&file, trace)?;
+        file.parent().map_or(Ok(()), keep_newest)
     }
 
     /// Fingerprints of files in layers, which can never change again.
@@ -147,6 +149,27 @@ fn directory(root: &Path) -> PathBuf {
 }
 
 /// Any text becomes a file name.
+/// How many traces are kept. Each names all files of its build, and a CI that
+/// gives every commit a tag of its own leaves one a build.
+const TRACES: usize = 64;
+
+/// Removes the oldest traces beyond [`TRACES`].
+fn keep_newest(directory: &Path) -> Result<()> {
+    let list = fs::read_dir(directory).map_err(io_at("list", directory))?;
+    let age = |entry: fs::DirEntry| {
+        let written = entry.metadata().and_then(|it| it.modified()).ok()?;
+        Some((written, entry.path()))
+    };
+    let mut all: Vec<_> = list.flatten().filter_map(age).collect();
+    all.sort();
+    let more = all.len().saturating_sub(TRACES);
+    for (_, path) in all.iter().take(more) {
+        // Another build may have been quicker.
+        let _ = fs::remove_file(path);
+    }
+    Ok(())
+}
+
 fn name(text: &str) -> String {
     Digest::of(text.as_bytes()).hex().to_owned()
 }
@@ -208,7 +231,7 @@ pub fn prune_cache(root: &Path) -> Result<Vec<String>> {
             forgotten.push(key.to_string_lossy().into_owned());
         }
     }
-    // The traces stay: they are small, and tell the next build that its
+    // The traces stay: they are few, and tell the next build that its
     // results were there and are gone.
     for part in ["steps", "prints"] {
         remove(&directory.join(part))?;

@@ -9,7 +9,7 @@ use super::add;
 use super::rootpath::resolve;
 use crate::Result;
 use crate::error::io_at;
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,11 +20,15 @@ pub(super) struct Through<'a> {
     archive: &'a Path,
     /// Looked up only when there is a link, which is rare.
     directories: OnceCell<HashSet<String>>,
+    /// The last directory that something came to lie in, and where it really
+    /// is: an archive is walked directory by directory.
+    last: RefCell<Option<(PathBuf, PathBuf)>>,
 }
 
 impl<'a> Through<'a> {
     pub(super) fn new(root: &'a Path, archive: &'a Path) -> Self {
-        Self { root, archive, directories: OnceCell::new() }
+        let (directories, last) = (OnceCell::new(), RefCell::default());
+        Self { root, archive, directories, last }
     }
 
     /// Where a thing at `to` really comes to lie: links in the way there are
@@ -33,10 +37,19 @@ impl<'a> Through<'a> {
         let (Some(above), Some(name)) = (to.parent(), to.file_name()) else {
             return Ok(to);
         };
-        match above.starts_with(self.root) {
-            true => Ok(self.real(above)?.join(name)),
-            false => Ok(to),
+        if !above.starts_with(self.root) {
+            return Ok(to);
         }
+        let mut last = self.last.borrow_mut();
+        if let Some((path, real)) = &*last
+            && path == above
+        {
+            return Ok(real.join(name));
+        }
+        let real = self.real(above)?;
+        let landing = real.join(name);
+        *last = Some((above.to_owned(), real));
+        Ok(landing)
     }
 
     /// Whether the link at `to` leads to a directory inside the root.

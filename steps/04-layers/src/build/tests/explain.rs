@@ -42,6 +42,23 @@ impl Bench {
 }
 
 #[test]
+fn of_many_builds_the_last_ones_are_remembered() {
+    let mut bench = bench();
+    bench.options.tags.clear();
+    for nth in 0..70 {
+        bench.options.origin = format!("/{nth}");
+        bench.build();
+    }
+    let traces = bench.store.root().join("images/build-cache/traces");
+    assert_eq!(std::fs::read_dir(&traces).unwrap().count(), 64);
+    let last = bench.explain(&FILE.replace("echo 2", "echo 3"));
+    assert!(last.contains("the instruction changed"), "{last}");
+    bench.options.origin = "/0".into();
+    let first = bench.explain(&FILE.replace("echo 2", "echo 4"));
+    assert!(first.contains("no earlier build"), "{first}");
+}
+
+#[test]
 fn an_inserted_instruction_is_new_and_those_after_it_name_it() {
     let file = FILE.replace("COPY", "ENV A=1\nCOPY");
     insta::assert_snapshot!(bench().explain(&file), @r"
