@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 /// What is looked for and what it becomes, in this order.
-const RULES: [(&str, &str); 16] = [
+const RULES: [(&str, &str); 17] = [
     (r"\b([0-9a-f]{2}:){5}[0-9a-f]{2}\b", "<mac>"),
     (r"\x1b\[[0-9;]*[A-Za-z]", ""),
     (
@@ -19,6 +19,11 @@ const RULES: [(&str, &str); 16] = [
     ),
     (r"\b\d\d:\d\d(:\d\d)?\b", "<time>"),
     (r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun),? [A-Z0-9][A-Za-z0-9 ]*\d\b", "<time>"),
+    // As ls(1) has it.
+    (
+        r"\b(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d{1,2} +(<time>|\d{4}\b)",
+        "<time>",
+    ),
     (r"\b[0-9a-f]{64}\b", "<id>"),
     (r"\b[0-9a-f]{12}\b", "<id>"),
     (r"\bveth[0-9a-f]{7}\b", "<veth>"),
@@ -82,11 +87,13 @@ mod tests {
     fn what_no_two_runs_share_is_redacted() {
         let text = "0f3a5c7e9b1d  web  Up 3 seconds   2 minutes ago\n\
                     pid:[4026532201] 3482 12.5ms 41.2MiB / 100MiB exit 137\n\
-                    2026-11-24T09:12:55.123456789Z 02:42:ac:11:00:02";
+                    2026-11-24T09:12:55.123456789Z 02:42:ac:11:00:02\n\
+                    Nov  6 23:14 file, Nov 26  2026 old, Fri Nov 27 01:02:03";
         insta::assert_snapshot!(redact(text), @r"
         <id> web Up <age> <age>
         pid:[<n>] <n> <duration> <size> / <size> exit 137
         <time> <mac>
+        <time> file, <time> old, <time> <time>
         ");
     }
 

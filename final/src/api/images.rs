@@ -78,8 +78,12 @@ async fn view(
             Ok(Json(blocking(view).await?).into_response())
         }
         "history" => {
-            let steps = move || engine.history(&name);
-            Ok(Json(blocking(steps).await?).into_response())
+            let mut steps = blocking(move || engine.history(&name)).await?;
+            // Docker's clients know no such field; ours asks for it.
+            if !query.flag("layers") {
+                steps.iter_mut().for_each(|it| it.layer = None);
+            }
+            Ok(Json(steps).into_response())
         }
         "get" => export(engine, vec![name]).await,
         "export" => {

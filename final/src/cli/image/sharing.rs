@@ -45,7 +45,7 @@ pub(super) async fn stack(
     let path = format!("/images/{}", segment(name));
     let image: Value = context.client.get(&format!("{path}/json")).await?;
     let history: Vec<Value> =
-        context.client.get(&format!("{path}/history")).await?;
+        context.client.get(&format!("{path}/history?layers=1")).await?;
     let texts = |value: &Value| -> Vec<String> {
         let list = value.as_array().into_iter().flatten();
         list.filter_map(Value::as_str).map(str::to_owned).collect()

@@ -29,8 +29,8 @@ pub struct Step {
     pub size: u64,
     /// A note.
     pub comment: String,
-    /// The layer that the step made, if it made one. Not Docker's: a layer of
-    /// no bytes looks there like a step without one.
+    /// The layer that the step made, if it made one. Not Docker's, so only
+    /// told to who asks: a layer of no bytes looks there like a step without.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layer: Option<DiffId>,
 }
