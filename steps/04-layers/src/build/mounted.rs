@@ -137,8 +137,7 @@ impl<'a> StageBuild<'_, 'a> {
             Origin::Image(name) => {
                 let platform = self.session.options.platform.as_ref();
                 let id = self.fetch(&name, platform, false)?;
-                let image = self.session.builder.store.image(&id)?;
-                Ok(image.layers().to_vec())
+                Ok(self.session.keep(&id)?.layers().to_vec())
             }
         }
     }

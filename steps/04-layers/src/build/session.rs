@@ -14,7 +14,7 @@ use super::scope::{BuildArgs, Scope};
 use super::stage::{StageBuild, State, label, say};
 use super::tree::Tree;
 use crate::store::NewImage;
-use crate::{ImageId, Lease, Platform};
+use crate::{Image, ImageId, Lease, Platform};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -163,6 +163,21 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// An image that the build needs. Its layers stay until the end, whoever
+    /// removes its names meanwhile.
+    pub(super) fn keep(&self, id: &ImageId) -> Result<Image> {
+        let store = self.builder.store;
+        let image = store.image(id)?;
+        // Pinned first and looked for then, or they could go in between.
+        for layer in image.layers() {
+            self.lease.pin(&layer.0)?;
+        }
+        for layer in image.layers() {
+            store.layer(layer)?;
+        }
+        Ok(image)
+    }
+
     /// Only now does an image exist. Until here nothing but the lease held the
     /// layers, so a build that fails leaves no image behind.
     fn store(&self, state: &State) -> Result<ImageId> {
@@ -176,7 +191,8 @@ impl<'a> Session<'a> {
             Some(id) => id,
             None => {
                 let bytes = state.image.to_bytes();
-                let parent = state.base.clone();
+                let there = |it: &ImageId| store.image(it).is_ok();
+                let parent = state.base.clone().filter(there);
                 let known = NewImage { parent, ..NewImage::default() };
                 store.put_image(&self.lease, &bytes, known)?
             }
@@ -197,7 +213,10 @@ impl<'a> Session<'a> {
     /// very image gets the new name.
     fn unchanged(&self, state: &State) -> Result<Option<ImageId>> {
         let Some(base) = &state.base else { return Ok(None) };
-        let image = self.builder.store.image(base)?;
+        // One that was removed meanwhile is made again.
+        let Ok(image) = self.builder.store.image(base) else {
+            return Ok(None);
+        };
         let same = image.config.history.len() == state.image.history.len();
         Ok(same.then(|| base.clone()))
     }

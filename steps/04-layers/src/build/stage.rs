@@ -167,7 +167,7 @@ impl<'s, 'a> StageBuild<'s, 'a> {
         };
         let id =
             self.fetch(name, platform.as_ref(), self.session.options.pull)?;
-        let image = self.session.builder.store.image(&id)?;
+        let image = self.session.keep(&id)?;
         let inputs = Inputs {
             instruction: format!("FROM {name}"),
             base: id.to_string(),

@@ -97,6 +97,37 @@ fn an_image_can_serve_as_cache_on_a_machine_that_has_none() {
 }
 
 #[test]
+fn a_base_that_is_pruned_while_it_is_built_on_stays_until_the_end() {
+    let mut bench = Bench::new(&[("Dockerfile", "FROM scratch\nCOPY f /\n")]);
+    bench.write("f", "1");
+    bench.options.tags = vec!["base".parse().unwrap()];
+    bench.build();
+    let signs = tempfile::tempdir().unwrap();
+    let (runs, goes_on) = (signs.path().join("runs"), signs.path().join("go"));
+    let wait = format!(
+        "RUN touch {}; while [ ! -e {} ]; do sleep 0.01; done\n",
+        runs.display(),
+        goes_on.display()
+    );
+    bench.write("Dockerfile", &format!("FROM base\n{wait}RUN cat f > g\n"));
+    bench.options.tags = vec!["made".parse().unwrap()];
+    let store = bench.store.clone();
+    let pruned = std::thread::spawn(move || {
+        while !runs.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        prune_cache(store.root()).unwrap();
+        let removed = store.prune(true, &|_| true, &Vec::new).unwrap().0;
+        std::fs::write(goes_on, "").unwrap();
+        removed.len()
+    });
+    let image = bench.build();
+    assert!(pruned.join().unwrap() > 0, "the base's name is gone");
+    assert!(bench.store.resolve("base").is_err());
+    assert_eq!(bench.read(&image, "g").as_deref(), Some("1"));
+}
+
+#[test]
 fn pruning_forgets_the_steps_and_spares_a_mount_in_use() {
     let text = "FROM scratch\n\
         RUN --mount=type=cache,target=/c true\nRUN echo > x\n";

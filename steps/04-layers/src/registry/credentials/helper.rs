@@ -9,7 +9,8 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Seek, Write};
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
@@ -127,17 +128,13 @@ impl Helper {
             ),
             _ => fail(format!("exec: {:?}: {why}", self.0), ""),
         };
-        let mut child = Command::new(&self.0)
-            .arg(verb)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
+        let output = in_memory(input)
+            .and_then(|stdin| {
+                let mut helper = Command::new(&self.0);
+                helper.arg(verb).stdin(stdin).stdout(Stdio::piped());
+                helper.spawn()?.wait_with_output()
+            })
             .map_err(absent)?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // It may have failed without reading; its exit status tells more.
-            let _ = stdin.write_all(input);
-        }
-        let output = child.wait_with_output().map_err(absent)?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         if output.status.success() {
             return Ok(Some(said));
@@ -151,4 +148,14 @@ impl Helper {
         };
         Err(fail(how, &said))
     }
+}
+/// What a helper reads. Not a pipe: not every helper reads it, and writing to
+/// one that nobody reads ends a program that has SIGPIPE as it was, like the
+/// command line for its own output.
+fn in_memory(input: &[u8]) -> io::Result<File> {
+    let flags = rustix::fs::MemfdFlags::CLOEXEC;
+    let file = File::from(rustix::fs::memfd_create("credentials", flags)?);
+    (&file).write_all(input)?;
+    (&file).rewind()?;
+    Ok(file)
 }
