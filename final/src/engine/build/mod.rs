@@ -98,12 +98,11 @@ impl Engine {
 /// Docker shows only the sentence; the excerpt of the Dockerfile that ours
 /// ends with goes into the stream before it.
 fn failed(error: &BuildError, progress: &Progress) {
-    let text = error.to_string();
-    let (sentence, excerpt) = text.split_once('\n').unwrap_or((&text, ""));
-    if !excerpt.is_empty() {
+    let (sentence, excerpt) = error.parts();
+    if let Some(excerpt) = excerpt {
         progress.stream(&format!("{excerpt}\n"));
     }
-    progress.error(sentence, Some(error.code()));
+    progress.error(&sentence, Some(error.code()));
 }
 
 /// Turns the builder's events into lines.

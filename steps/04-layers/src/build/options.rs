@@ -197,6 +197,26 @@ impl BuildError {
         }
         self
     }
+
+    /// What is wrong, which may be several lines long, and apart from it the
+    /// place in the Dockerfile that the whole text ends with.
+    pub fn parts(&self) -> (String, Option<String>) {
+        let excerpt = match self {
+            Self::Syntax(SyntaxError { excerpt, .. })
+            | Self::Step { excerpt, .. }
+            | Self::Layers { excerpt, .. } => excerpt.as_ref(),
+            Self::Command { excerpt, .. } => Some(excerpt),
+            Self::Stopped | Self::Refused { .. } => None,
+        };
+        let text = self.to_string();
+        let place = quoted(excerpt);
+        match text.strip_suffix(&place) {
+            Some(sentence) if !place.is_empty() => {
+                (sentence.to_owned(), Some(place[1..].to_owned()))
+            }
+            _ => (text, None),
+        }
+    }
 }
 
 /// The line of the Dockerfile, under the sentence.

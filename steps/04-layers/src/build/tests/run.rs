@@ -51,6 +51,19 @@ fn a_step_that_changes_no_file_makes_no_layer() {
 }
 
 #[test]
+fn an_error_of_many_lines_is_one_sentence_apart_from_its_place() {
+    let text = "FROM scratch\nRUN <<EOF\ntrue\nexit 4\nEOF\n";
+    let mut bench = Bench::new(&[("Dockerfile", text)]);
+    let (sentence, place) = bench.try_build().unwrap_err().parts();
+    assert!(
+        sentence.starts_with("The command '/bin/sh -c true\n"),
+        "{sentence}"
+    );
+    assert!(sentence.ends_with("returned a non-zero code: 4"), "{sentence}");
+    assert!(place.unwrap().starts_with("Dockerfile:2\n"));
+}
+
+#[test]
 fn a_build_trigger_gets_no_more_than_was_allowed() {
     let base = "FROM scratch\nONBUILD RUN --security=insecure true\n";
     let mut bench = Bench::new(&[("Dockerfile", base)]);
