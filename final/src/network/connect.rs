@@ -83,8 +83,8 @@ impl Networks {
 
     /// Finishes what a daemon that was killed had begun: half of a change
     /// would leave a link whose address somebody else is given, or an
-    /// endpoint that nothing leads to.
-    /// A connection that cannot be made is given up.
+    /// endpoint that nothing leads to. A connection that cannot be made is
+    /// given up.
     pub(super) fn finish_change(&self, id: &str) -> Result<(), Error> {
         let sandbox = self.sandbox(id)?;
         let (before, plugged) = match &sandbox.change {

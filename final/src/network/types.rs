@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::pool::{mac_of, show_mac};
 use serde::{Deserialize, Deserializer, Serialize};
+
+use super::pool::{mac_of, show_mac};
 
 /// `"key": "value"`, sorted, as Docker prints labels and options.
 pub type Map = BTreeMap<String, String>;

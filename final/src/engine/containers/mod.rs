@@ -29,7 +29,6 @@ mod link_env;
 pub mod list;
 pub mod logs;
 mod mounts;
-pub mod names;
 mod oom;
 pub mod record;
 mod recover;

@@ -9,9 +9,10 @@ use namespaces::CapSet;
 
 use super::config::Config;
 use super::host_config::{HostConfig, RestartPolicy, first_unknown};
-use super::{limits, names, security, signal};
+use super::{limits, security, signal};
 use crate::engine::config::Ulimit;
 use crate::engine::error::{Error, Result};
+use crate::network::extra_host;
 
 /// Refuses what cannot be, in Docker's words where it has some.
 ///
@@ -20,7 +21,9 @@ use crate::engine::error::{Error, Result};
 pub(super) fn check(config: &Config, host: &HostConfig) -> Result<()> {
     known(config, host)?;
     check_config(config)?;
-    names::check(host)?;
+    for text in host.extra_hosts.iter().flatten() {
+        extra_host(text).map_err(Error::Invalid)?;
+    }
     modes(host)?;
     elsewhere(host)?;
     restart_policy(&host.restart_policy, host.auto_remove)?;
