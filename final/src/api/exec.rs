@@ -121,7 +121,8 @@ pub async fn resize(
     Path(id): Path<String>,
     Params(Size { h, w }): Params<Size>,
 ) -> Result<StatusCode> {
-    blocking(move || engine.exec_resize(&id, [h, w])).await?;
+    let (exec, _) = engine.exec(&id)?;
+    blocking(move || exec.resize([h, w])).await?;
     Ok(StatusCode::OK)
 }
 

@@ -82,7 +82,8 @@ pub(super) fn upload(body: Body) -> impl Read + Send + 'static {
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(io::Error::other);
             if send.send(piece).await.is_err() {
-                break;
+                // The work has failed; see `drain`.
+                while let Some(Ok(_)) = body.next().await {}
             }
         }
     });

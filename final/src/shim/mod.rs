@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 pub use client::Client;
 pub use proc::start_ticks;
+pub(crate) use run::NOT_STARTED;
 pub use run::{cgroup_path, main};
 pub use spec::{Cgroup, CgroupPlace, Exit, Log, Record, Spec, World};
 use thiserror::Error;

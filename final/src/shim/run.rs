@@ -28,6 +28,9 @@ use super::spec::{CgroupPlace, RECORD, Record, SOCKET, Spec, World, read};
 use super::streams::Streams;
 use super::{Cgroup, proc};
 
+/// How the words of a refusal begin that Docker would have from its runtime.
+pub(crate) const NOT_STARTED: &str = "unable to start container process";
+
 /// The engine's place among the host's cgroups, unless a spec says else.
 const DEFAULT_PARENT: &str = "skiff";
 
@@ -281,8 +284,15 @@ pub(super) fn refuse(error: impl ToString) -> Refusal {
     Refusal { message: error.to_string(), exit_code: 125 }
 }
 
-/// A container that could not be made, in Docker's opening words.
+/// A container that could not be made, in Docker's opening words. What
+/// Docker finds out before it has a runtime start anything, it says plainly.
 pub(super) fn failed(error: &namespaces::Error) -> Refusal {
-    let message = format!("unable to start container process: {error}");
+    use namespaces::Error as Why;
+    let message = match error {
+        Why::NoSuchUser(_) | Why::NoSuchGroup(_) | Why::WorkDirIsFile(_) => {
+            error.to_string()
+        }
+        _ => format!("{NOT_STARTED}: {error}"),
+    };
     Refusal { message, exit_code: error.exit_code() }
 }

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
-use bollard::exec::CreateExecOptions;
+use bollard::exec::{CreateExecOptions, ResizeExecOptions, StartExecResults};
 use bollard::models::ContainerCreateBody;
+use futures_util::StreamExt;
 
 use super::daemon::{Daemon, sh};
 use super::restart::{exec, exec_code, start};
@@ -101,4 +103,77 @@ async fn only_so_many_execs_that_nobody_starts_are_kept() {
     assert_eq!(known[..3], [false, false, true], "the oldest go first");
     assert_eq!(known.iter().filter(|it| **it).count(), 256);
     daemon.remove("aa").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resize_that_comes_before_the_process_waits_for_it() {
+    let test = "resize of an exec";
+    let Some(daemon) = Daemon::start(test).await else { return };
+    daemon.run("aa", sh("sleep 1000")).await;
+    let wanted = CreateExecOptions {
+        cmd: Some(vec!["sh", "-c", "sleep 0.5; stty size"]),
+        tty: Some(true),
+        attach_stdout: Some(true),
+        ..Default::default()
+    };
+    let exec = daemon.docker.create_exec("aa", wanted).await.unwrap().id;
+    let size = ResizeExecOptions { height: 33, width: 99 };
+    let early = daemon.docker.resize_exec(&exec, size);
+    let later = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        output(&daemon, &exec).await
+    };
+    let (resized, said) = tokio::join!(early, later);
+    resized.unwrap();
+    assert_eq!(said, "33 99\r\n");
+    daemon.remove("aa").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exec_in_a_directory_that_is_not_there_makes_none() {
+    let test = "directory of an exec";
+    let Some(daemon) = Daemon::start(test).await else { return };
+    daemon.run("aa", sh("sleep 1000")).await;
+    for (dir, why) in [
+        (
+            "/nosuch",
+            "unable to start container process: chdir to cwd \
+             (\"/nosuch\") set in config.json failed: no such file or \
+             directory",
+        ),
+        (
+            "/etc/passwd",
+            "unable to start container process: chdir to cwd \
+             (\"/etc/passwd\") set in config.json failed: not a directory",
+        ),
+        ("nosuch", "Cwd must be an absolute path"),
+    ] {
+        let wanted = CreateExecOptions {
+            cmd: Some(vec!["true"]),
+            working_dir: Some(dir),
+            attach_stdout: Some(true),
+            ..Default::default()
+        };
+        let exec = daemon.docker.create_exec("aa", wanted).await.unwrap().id;
+        let said = output(&daemon, &exec).await;
+        let want =
+            format!("OCI runtime exec failed: exec failed: {why}: unknown\r\n");
+        assert_eq!(said, want);
+        assert_eq!(exec_code(&daemon, &exec).await, 126, "{dir}");
+    }
+    assert!(succeeds(&daemon, "aa", "test ! -e /nosuch").await);
+    daemon.remove("aa").await;
+}
+
+/// Starts it and reads what it says to its end.
+async fn output(daemon: &Daemon, exec: &str) -> String {
+    let started = daemon.docker.start_exec(exec, None).await.unwrap();
+    let StartExecResults::Attached { mut output, .. } = started else {
+        panic!("it is attached");
+    };
+    let mut said = String::new();
+    while let Some(piece) = output.next().await {
+        said.push_str(&piece.unwrap().to_string());
+    }
+    said
 }

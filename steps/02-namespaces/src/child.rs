@@ -12,7 +12,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{
     DumpableBehavior, Signal, set_dumpable_behavior,
@@ -307,12 +307,18 @@ pub(crate) fn session(child: &mut Child<'_>) -> Result<(), Fault> {
     }
 }
 
-/// The working directory, made if it is missing. While still root: a
-/// directory that the user may not enter is found by the command itself,
-/// as in Docker.
+/// The working directory, made if it is missing, unless for an exec. While
+/// still root: a directory that the user may not enter is found by the
+/// command itself, as in Docker.
 pub(crate) fn work_dir(child: &mut Child<'_>) -> Result<(), Fault> {
     let root = current_root()?;
-    let dir = child.plan.cwd.dir(root.as_fd(), 0)?;
+    let cwd = &child.plan.cwd;
+    let dir = match child.plan.world {
+        Some(_) => cwd.dir(root.as_fd(), 0)?,
+        None => cwd
+            .open(root.as_fd(), ResolveFlags::empty())
+            .during(Call::Chdir, 0)?,
+    };
     rustix::process::fchdir(&dir).during(Call::Chdir, 0)
 }
 

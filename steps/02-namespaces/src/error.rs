@@ -21,6 +21,16 @@ pub enum Error {
     /// A group that the image does not know.
     #[error("unable to find group {0}: no matching entries in group file")]
     NoSuchGroup(String),
+    /// An exec's working directory, which is not made: where its container
+    /// runs, a missing one is more likely a typo.
+    #[error(
+        "chdir to cwd ({0:?}) set in config.json failed: {words}",
+        words = words(*.1)
+    )]
+    WorkDir(String, Errno),
+    /// A container's working directory that cannot be made.
+    #[error("Cannot mkdir: {0} is not a directory")]
+    WorkDirIsFile(String),
     /// Something in the request cannot be meant.
     #[error("{0}")]
     Invalid(String),
@@ -72,6 +82,12 @@ impl Error {
             _ => 125,
         }
     }
+}
+
+/// `permission denied`, as Go's programs say it.
+fn words(errno: Errno) -> String {
+    let words = errno.to_string();
+    words.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
 /// `Permission denied (EACCES)`: the words and the symbol to search for.

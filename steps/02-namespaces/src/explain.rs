@@ -18,6 +18,14 @@ pub(crate) fn fault(plan: &Plan, id: Id, fault: Fault) -> Error {
     if id == Id::Exec {
         return plan.command.error(fault);
     }
+    if id == Id::WorkDir {
+        let dir = plan.cwd_name.clone();
+        match fault.errno {
+            errno if plan.world.is_none() => return Error::WorkDir(dir, errno),
+            Errno::NOTDIR => return Error::WorkDirIsFile(dir),
+            _ => {}
+        }
+    }
     let object = object(plan, id, fault);
     let call = fault.call.words();
     let what = match object.is_empty() {

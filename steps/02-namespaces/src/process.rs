@@ -19,7 +19,8 @@ pub struct Process {
     pub args: Vec<String>,
     /// `NAME=value` pairs. `HOME` is added from `/etc/passwd` if missing.
     pub env: Vec<String>,
-    /// Working directory inside; made if missing, as Docker does.
+    /// Working directory inside; made if missing by a container's first
+    /// process, and by no exec, as in Docker.
     pub cwd: PathBuf,
     /// Who runs it.
     pub user: User,

@@ -158,7 +158,9 @@ const OVERLAY_MAGIC: rustix::fs::FsWord = 0x794c_7630;
 
 fn missing(errno: Errno, container: &str, path: &str) -> Error {
     match errno {
-        Errno::NOENT | Errno::NOTDIR => Error::NotFound(format!(
+        // The kernel says ELOOP of a magic link, too (`/proc/1/root`), which
+        // leads out of the container.
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Error::NotFound(format!(
             "Could not find the file {path} in container {container}"
         )),
         errno => Error::Internal(format!("cannot open {path}: {errno}")),

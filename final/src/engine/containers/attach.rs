@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 use super::{Container, lock};
 use crate::engine::error::{Error, Result};
 use crate::engine::events::attributes;
-use crate::shim::Client;
 use crate::shim::protocol::Attach;
+use crate::shim::{self, Client};
 
 /// Somebody who came before the start.
 #[derive(Debug)]
@@ -79,27 +79,26 @@ impl crate::engine::Engine {
     /// [`Error::Conflict`] if it does not run.
     pub fn resize(&self, name: &str, size: [u16; 2]) -> Result<()> {
         let container = self.containers.find(name)?;
+        let ended = || {
+            let id = &container.id;
+            Error::Conflict(format!("container {id} is not running"))
+        };
         if !container.status().has_process() {
-            return Err(Error::Conflict(format!(
-                "container {} is not running",
-                container.id
-            )));
+            // It may be about to start.
+            drop(container.begin());
         }
-        Client::new(&container.dir)
-            .resize(super::spec::window(size))
-            .map_err(Error::internal)?;
+        if !container.status().has_process() {
+            return Err(ended());
+        }
+        let client = Client::new(&container.dir);
+        client.resize(super::spec::window(size)).map_err(|why| match why {
+            // The shim goes when its process has ended.
+            shim::Error::Io { .. } => ended(),
+            other => Error::internal(other),
+        })?;
         let [height, width] = size.map(|it| it.to_string());
         let about = attributes([("height", &height), ("width", &width)]);
         self.tell(&container, "resize", about);
         Ok(())
-    }
-
-    /// The same for an exec.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], or [`Error::Internal`] if it has ended.
-    pub fn exec_resize(&self, id: &str, size: [u16; 2]) -> Result<()> {
-        let (exec, _) = self.exec(id)?;
-        exec.client().resize(super::spec::window(size)).map_err(Error::internal)
     }
 }

@@ -6,8 +6,8 @@
 
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use cli_api::id;
 use namespaces::{CapSet, Process, User};
@@ -15,12 +15,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::state::Status;
-use super::{Container, lock, spec};
+use super::{Container, lock, spec, start};
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
 use crate::engine::events::attributes;
 use crate::shim::protocol::Attach;
 use crate::shim::{self, Client, Spec, World};
+
+/// What Docker's messages of an exec begin with.
+const EXEC_FAILED: &str = "OCI runtime exec failed: exec failed";
+
+/// How long a resize waits for an exec to start, as in Docker.
+const READY: Duration = Duration::from_secs(10);
 
 /// The body of `POST /containers/NAME/exec`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -53,6 +59,8 @@ pub struct Exec {
     pub(super) dir: PathBuf,
     created: Instant,
     state: Mutex<State>,
+    /// Told when there is a process, and when there will be none.
+    decided: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -78,11 +86,12 @@ impl Exec {
             container: container.id.clone(),
             created: Instant::now(),
             state: Mutex::default(),
+            decided: Condvar::new(),
         }
     }
 
-    /// The shim's handle, for resize.
-    pub fn client(&self) -> Client {
+    /// Its shim's handle.
+    pub(super) fn client(&self) -> Client {
         Client::new(&self.dir)
     }
 
@@ -148,6 +157,35 @@ impl Exec {
     pub(super) fn runs(&self, pid: i32) {
         let mut state = lock(&self.state);
         (state.started, state.running, state.pid) = (true, true, pid);
+        self.decided.notify_all();
+    }
+
+    /// Tells its terminal its size: rows, columns. A client does so at once
+    /// after the start, so the process is waited for.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] in Docker's words if there is none.
+    pub fn resize(&self, size: [u16; 2]) -> Result<()> {
+        let undecided =
+            |state: &mut State| state.pid == 0 && state.exit_code.is_none();
+        let state = lock(&self.state);
+        let (state, late) = self
+            .decided
+            .wait_timeout_while(state, READY, undecided)
+            .unwrap_or_else(PoisonError::into_inner);
+        let refuse = |text: &str| Err(Error::Invalid(text.to_owned()));
+        if late.timed_out() {
+            return refuse("timeout waiting for exec session ready");
+        }
+        if !state.running {
+            return refuse("exec process is not started");
+        }
+        drop(state);
+        match self.client().resize(spec::window(size)) {
+            // The shim goes when its process has ended.
+            Err(shim::Error::Io { .. }) => refuse("exec process has ended"),
+            done => done.map_err(Error::internal),
+        }
     }
 
     /// It will never start; true if it has not.
@@ -160,6 +198,7 @@ impl Exec {
         (state.started, state.running) = (true, false);
         state.exit_code = Some(code);
         state.ended.get_or_insert_with(Instant::now);
+        self.decided.notify_all();
     }
 }
 
@@ -243,6 +282,12 @@ impl Engine {
         streams: Option<Attach>,
     ) -> Result<(Client, Option<UnixStream>), (Error, i32)> {
         let broken = |error: Error| (error, 126);
+        let dir = &exec.config.working_dir;
+        if !dir.is_empty() && !dir.starts_with('/') {
+            let why = "Cwd must be an absolute path";
+            let text = format!("{EXEC_FAILED}: {why}: unknown");
+            return Err(broken(Error::Internal(text)));
+        }
         std::fs::create_dir_all(&exec.dir)
             .map_err(Error::io("make", &exec.dir))
             .map_err(broken)?;
@@ -255,7 +300,7 @@ impl Engine {
         };
         let (client, stream) = run().map_err(|error: shim::Error| {
             let code = error.exit_code();
-            let text = format!("exec failed: {error}");
+            let text = start::runtime_words(EXEC_FAILED, error.to_string());
             match code {
                 126 | 127 => (Error::Invalid(text), code),
                 _ => (Error::Internal(text), 126),

@@ -93,7 +93,6 @@ impl Engine {
             record.own.in_use = false;
             record.state.exit_code = failure.exit_code;
             record.state.error = failure.error.to_string();
-            record.state.finished_at = now();
         });
         if let Err(error) = told {
             tracing::warn!("{}: {error}", container.id);
@@ -266,17 +265,25 @@ impl From<shim::Error> for Failure {
         let exit_code = error.exit_code();
         // The docker command finds out by the words of the message whether
         // to exit with 127, 126 or 125.
-        let text = error.to_string();
-        // Docker looks users up itself and says so without a prefix.
-        let text = match text.find("unable to find ") {
-            Some(at) => text[at..].to_owned(),
-            None => format!("failed to create task for container: {text}"),
-        };
+        let text = runtime_words(
+            "failed to create task for container: failed to create shim \
+             task: OCI runtime create failed: runc create failed",
+            error.to_string(),
+        );
         let error = match exit_code {
             126 | 127 => Error::Invalid(text),
             _ => Error::Internal(text),
         };
         Failure { error, exit_code }
+    }
+}
+
+/// What a shim refused, in the words that programs search for: those of
+/// runc, passed on by containerd, which adds the error's class at the end.
+pub(super) fn runtime_words(before: &str, text: String) -> String {
+    match text.starts_with(shim::NOT_STARTED) {
+        true => format!("{before}: {text}: unknown"),
+        false => text,
     }
 }
 

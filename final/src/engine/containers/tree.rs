@@ -134,6 +134,11 @@ impl<W: Write> Tree<W> {
         }
         self.attributes(file.as_fd())?;
         let mut header = header(&stat, EntryType::Regular);
+        if is_made_when_read(&file) {
+            let content = what_is_read(File::from(file));
+            header.set_size(content.len() as u64);
+            return self.put(&mut header, path, &content[..]);
+        }
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         header.set_size(size);
         // The size is promised in the header: a file that grows is cut, one
@@ -174,6 +179,31 @@ impl<W: Write> Tree<W> {
         header.set_device_minor(rustix::fs::minor(stat.st_rdev))?;
         self.put(&mut header, path, io::empty())
     }
+}
+
+/// Whether the kernel makes the content up while it is read, so that the
+/// size says nothing: most files of procfs have 0 bytes, sysfs's 4096.
+fn is_made_when_read(file: &OwnedFd) -> bool {
+    use nix::libc;
+    rustix::fs::fstatfs(file).is_ok_and(|it| {
+        matches!(
+            it.f_type,
+            libc::PROC_SUPER_MAGIC
+                | libc::SYSFS_MAGIC
+                | libc::CGROUP_SUPER_MAGIC
+                | libc::CGROUP2_SUPER_MAGIC
+        )
+    })
+}
+
+/// The content of such a file. Some cannot be read, which must not spoil
+/// the copy of all others; `/proc/kcore` is as large as the address space.
+fn what_is_read(file: File) -> Vec<u8> {
+    const MOST: u64 = 16 << 20;
+    let mut content = Vec::new();
+    // What came before an error counts.
+    let _ = file.take(MOST).read_to_end(&mut content);
+    content
 }
 
 /// Bytes of a name in a header; longer ones go into an entry before it.
@@ -267,5 +297,19 @@ mod tests {
         Link top/in/b
         Symlink top/link
         ");
+    }
+
+    #[test]
+    fn a_file_that_the_kernel_makes_up_is_copied_whole() {
+        let proc = OwnedFd::from(File::open("/proc").unwrap());
+        let mut bytes = Vec::new();
+        let mut tree = Tree::new(&mut bytes);
+        tree.entry(&proc, "version", Path::new("version")).unwrap();
+        tree.finish().unwrap();
+        let mut tar = tar::Archive::new(&bytes[..]);
+        let mut entry = tar.entries().unwrap().next().unwrap().unwrap();
+        let mut text = String::new();
+        entry.read_to_string(&mut text).unwrap();
+        assert_eq!(text, std::fs::read_to_string("/proc/version").unwrap());
     }
 }
