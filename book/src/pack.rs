@@ -17,6 +17,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use ::transcript::cargo;
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
@@ -95,8 +96,7 @@ fn unpack_sources(root: &Path, to: &Path) -> Result<()> {
 
 /// Puts the sources of all crates beside ours, and tells cargo so.
 fn vendor(sources: &Path) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let output = cargo::command()
         .args(["vendor", "--locked", "--versioned-dirs", "vendor"])
         .current_dir(sources)
         .output()

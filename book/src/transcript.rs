@@ -7,10 +7,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use ::transcript::sandbox::{self, Network};
-use ::transcript::{Session, Statuses};
+use ::transcript::{Session, Statuses, cargo};
 use anyhow::{Context, Result, bail};
 
 use crate::lint;
@@ -71,11 +70,10 @@ pub(crate) fn run_all(
 /// The commands run what is built from this checkout, not what an earlier
 /// build left behind.
 pub(crate) fn build(root: &Path, script: &str) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // Each by itself, as `cargo run -p` does: built together, their libraries
     // would get the features of all and be built again for each.
     for package in packages(script) {
-        let built = Command::new(&cargo)
+        let built = cargo::command()
             .args(["build", "--quiet", "--bins", "-p", package])
             .current_dir(root)
             .status()

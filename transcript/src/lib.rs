@@ -17,6 +17,7 @@
 //! recorded sessions of the stock `docker` command are both kept this way.
 #![deny(missing_docs)]
 
+pub mod cargo;
 pub mod redact;
 pub mod sandbox;
 pub mod sessions;

@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::cargo;
+
 /// Which network a sandbox sees.
 #[derive(Debug, Clone, Copy)]
 pub enum Network {
@@ -58,6 +60,8 @@ pub fn run(
     let printed = dir.path().join("printed");
     let out = File::create(&printed)?;
     let mut sandbox = Command::new(root.join("scripts/sandbox"));
+    // A session types `cargo run` as somebody would in a shell.
+    cargo::forget_package(&mut sandbox);
     if let Some(data) = data {
         sandbox.arg("-d").arg(data);
     }

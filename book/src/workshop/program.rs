@@ -10,6 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use ::transcript::cargo;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
@@ -32,8 +33,7 @@ impl Compiler {
     /// Asks Cargo where the libraries are. They have been built with this
     /// tool; if it was moved they are built now.
     pub(crate) fn find(root: &Path) -> Result<Compiler> {
-        let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
-        let output = Command::new(cargo)
+        let output = cargo::command()
             .args(["build", "--quiet", "--offline", "-p", "book"])
             .args(["--message-format", "json"])
             .current_dir(root)
