@@ -9,6 +9,7 @@
 //! line.
 
 mod exercise;
+mod files;
 mod needs;
 pub(crate) mod page;
 mod program;

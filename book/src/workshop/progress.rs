@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::files;
+
+const NAME: &str = "progress";
+
 /// Of one exercise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct State {
@@ -17,20 +21,21 @@ pub(crate) struct State {
 /// Of all exercises.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    file: PathBuf,
+    root: PathBuf,
     states: BTreeMap<String, State>,
 }
 
 impl Progress {
     pub(crate) fn load(root: &Path) -> Result<Progress> {
-        let file = root.join("workshop/progress");
+        let file = root.join("workshop").join(NAME);
         let text = match fs::read_to_string(&file) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 String::new()
             }
             text => text.with_context(|| format!("read {}", file.display()))?,
         };
-        Ok(Progress { file, states: text.lines().filter_map(parse).collect() })
+        let states = text.lines().filter_map(parse).collect();
+        Ok(Progress { root: root.to_owned(), states })
     }
 
     pub(crate) fn of(&self, id: &str) -> State {
@@ -49,12 +54,7 @@ impl Progress {
             format!("{id} hints={}{passed}\n", state.hints)
         });
         let text: String = lines.collect();
-        let dir = self.file.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(dir)?;
-        let new = self.file.with_extension("new");
-        fs::write(&new, text)
-            .and_then(|()| fs::rename(&new, &self.file))
-            .with_context(|| format!("write {}", self.file.display()))
+        files::write(&self.root, NAME, &text)
     }
 }
 

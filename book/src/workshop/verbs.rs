@@ -12,7 +12,7 @@ use super::exercise::{self, Exercise};
 use super::program::Compiler;
 use super::progress::Progress;
 use super::trial::{self, Outcome};
-use super::{needs, report};
+use super::{files, needs, report};
 
 /// What a learner can ask for.
 #[derive(Subcommand)]
@@ -118,13 +118,10 @@ fn one(all: Vec<Exercise>, name: &str) -> Result<Exercise> {
 
 /// Writes the learner's file unless it is there.
 fn begin(root: &Path, exercise: &Exercise) -> Result<bool> {
-    let file = root.join(exercise.file());
-    if file.exists() {
+    if root.join(exercise.file()).exists() {
         return Ok(false);
     }
-    fs::create_dir_all(root.join("workshop"))?;
-    fs::write(&file, exercise.starter())
-        .with_context(|| format!("write {}", file.display()))?;
+    files::write(root, &format!("{}.rs", exercise.id), &exercise.starter())?;
     Ok(true)
 }
 
