@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, Mode as Bits, access, stat};
 use serde::{Deserialize, Serialize};
 
 use super::probe;
@@ -78,6 +78,18 @@ pub(super) struct UserNamespaces {
     pub(super) newuidmap: bool,
     /// `/etc/subuid` has a range for this user.
     pub(super) subordinate_ids: bool,
+    /// `None` on machines that were recorded before this was asked.
+    #[serde(default)]
+    pub(super) way_out: Option<WayOut>,
+}
+
+/// What connects a user namespace's network with the world.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct WayOut {
+    /// An ordinary user may open `/dev/net/tun`.
+    pub(super) tun: bool,
+    /// pasta or slirp4netns is installed.
+    pub(super) program: bool,
 }
 
 /// The file system of chapter 5.
@@ -192,7 +204,25 @@ impl UserNamespaces {
             ),
             newuidmap: probe::installed("newuidmap"),
             subordinate_ids: has_range(&read("/etc/subuid"), uid),
+            way_out: Some(WayOut::gather(uid)),
         }
+    }
+}
+
+impl WayOut {
+    fn gather(uid: u32) -> WayOut {
+        let device = "/dev/net/tun";
+        // Root may open it always; what counts is what others may.
+        let others = Bits::ROTH | Bits::WOTH;
+        let tun = match uid {
+            0 => stat(device).is_ok_and(|it| {
+                Bits::from_raw_mode(it.st_mode).contains(others)
+            }),
+            _ => access(device, Access::READ_OK | Access::WRITE_OK).is_ok(),
+        };
+        let program =
+            ["pasta", "slirp4netns"].into_iter().any(probe::installed);
+        WayOut { tun, program }
     }
 }
 

@@ -52,7 +52,7 @@ mod tests {
             insta::assert_snapshot!(name.into_owned(), shown);
             seen += 1;
         }
-        assert_eq!(seen, 10);
+        assert_eq!(seen, 11);
     }
 
     #[test]

@@ -63,7 +63,7 @@ const CHAPTERS: [(&str, &[Check]); 8] = [
     ("5 overlay-cow", &[kernel, root, namespaces, overlay, disk]),
     ("6 volumes", &[kernel, root, namespaces]),
     ("7 the finale", &[kernel, root, namespaces, overlay, firewall, disk]),
-    (ROOTLESS, &[kernel, user_namespaces, id_ranges, delegation]),
+    (ROOTLESS, &[kernel, user_namespaces, id_ranges, way_out, delegation]),
 ];
 
 /// The verdicts on a machine.
@@ -103,6 +103,10 @@ const ANOTHER_MACHINE: &str = "limactl start template://ubuntu-lts";
 /// Docker's default profile lets nobody make namespaces inside.
 const PRIVILEGED: &str = "docker run --privileged --cgroupns=private IMAGE";
 
+/// `sudo -s` would put a path of its own in place of the user's, on which
+/// there is no Cargo, and its home directory has no toolchain.
+const ROOT_SHELL: &str = r#"sudo env PATH="$PATH:/usr/sbin" HOME="$HOME" bash"#;
+
 fn kernel(facts: &Facts) -> Option<Obstacle> {
     if facts.kernel_version() >= (5, 12) {
         return None;
@@ -118,8 +122,8 @@ fn root(facts: &Facts) -> Option<Obstacle> {
     }
     let what = "the commands of this chapter need root";
     match facts.user_namespaces.work {
-        true => degraded(what, "sudo -s"),
-        false => impossible(what, "sudo -s"),
+        true => degraded(what, ROOT_SHELL),
+        false => impossible(what, ROOT_SHELL),
     }
 }
 
@@ -254,8 +258,8 @@ fn kernel_argument(facts: &Facts, argument: &str) -> String {
 
 /// Works, but the files have other names than in the text.
 fn old_groups(facts: &Facts) -> Option<Obstacle> {
-    let what = "control groups of the first generation: the chapter's by-hand \
-                part shows the second one's files";
+    let what = "control groups of the first generation: most files have \
+                other names than in the text, which has a table of them";
     match facts.cgroups.mode {
         Mode::V1 | Mode::Both if facts.is_wsl() => degraded(
             what,
@@ -359,6 +363,25 @@ fn id_ranges(facts: &Facts) -> Option<Obstacle> {
             "/etc/subuid has no range for you: a container has one user only",
             "sudo usermod --add-subuids 100000-165535 --add-subgids \
              100000-165535 $USER",
+        );
+    }
+    None
+}
+
+fn way_out(facts: &Facts) -> Option<Obstacle> {
+    let way_out = facts.user_namespaces.way_out.as_ref()?;
+    if !way_out.program {
+        return degraded(
+            "neither pasta nor slirp4netns: containers of an ordinary user \
+             reach each other and nothing else",
+            install(facts, "slirp4netns"),
+        );
+    }
+    if !way_out.tun {
+        return degraded(
+            "ordinary users may not open /dev/net/tun: their containers \
+             reach each other and nothing else",
+            "sudo chmod 0666 /dev/net/tun",
         );
     }
     None
