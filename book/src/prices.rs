@@ -136,14 +136,25 @@ impl Prices {
                 self.source()
             );
         }
-        let longest = medians.values().copied().fold(0.0, f64::max);
-        let mut table = String::from(
-            "| what | median | added | to scale |\n|---|---:|---:|---|\n",
+        // Stages stand in their order, and each adds something to the one
+        // before; other benches are alternatives, the cheapest first.
+        let stages = medians.keys().all(|name| name.starts_with(digit));
+        let mut rows = Vec::from_iter(medians);
+        if !stages {
+            rows.sort_by(|one, other| one.1.total_cmp(other.1));
+        }
+        let more = if stages { "added" } else { "ratio" };
+        let mut table = format!(
+            "| what | median | {more} | to scale |\n|---|---:|---:|---|\n",
         );
+        let longest = medians.values().copied().fold(0.0, f64::max);
         let mut before = None;
-        for (name, median) in medians {
-            let more = before
-                .map_or(String::new(), |before| difference(median - before));
+        for (name, median) in rows {
+            let more = match before {
+                Some(before) if stages => difference(median - before),
+                Some(before) => format!("× {:.0}", median / before),
+                None => String::new(),
+            };
             // At least one mark: what took time has a length.
             let marks = (median / longest * 24.0).ceil().max(1.0);
             let bar = "▇".repeat(marks as usize);
@@ -161,6 +172,10 @@ impl Prices {
     fn source(&self) -> String {
         format!("\n*{}; {}.*\n", self.machine, self.taken)
     }
+}
+
+fn digit(letter: char) -> bool {
+    letter.is_ascii_digit()
 }
 
 fn difference(nanoseconds: f64) -> String {
@@ -188,6 +203,34 @@ fn duration(nanoseconds: f64) -> String {
 mod tests {
     use super::*;
 
+    fn prices() -> Prices {
+        Prices {
+            machine: "a machine, 2 cores, Linux 6.1, cgroup v2".into(),
+            taken: "2026-01-31".into(),
+            medians: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn alternatives_stand_with_the_cheapest_first() {
+        let medians = BTreeMap::from([
+            ("32-MiB".to_owned(), 28_700_000.0),
+            ("small".to_owned(), 93_900.0),
+        ]);
+        let table = prices().draw(&medians);
+        let rows = table.lines().skip(2).take(2).map(|row| {
+            let cells: Vec<_> = row.split('|').map(str::trim).collect();
+            (cells[1].to_owned(), cells[3].to_owned())
+        });
+        assert_eq!(
+            Vec::from_iter(rows),
+            [
+                ("small".to_owned(), String::new()),
+                ("32-MiB".to_owned(), "× 306".to_owned()),
+            ]
+        );
+    }
+
     #[test]
     fn a_table_shows_each_price_and_what_it_adds() {
         let medians = BTreeMap::from([
@@ -195,26 +238,18 @@ mod tests {
             ("02-namespaces".to_owned(), 1_912_345.0),
             ("03-cgroups".to_owned(), 1_812_345.0),
         ]);
-        let prices = Prices {
-            machine: "a machine, 2 cores, Linux 6.1, cgroup v2".into(),
-            taken: "2026-01-31".into(),
-            medians: BTreeMap::new(),
-        };
+        let prices = prices();
         insta::assert_snapshot!(prices.draw(&medians));
     }
 
     #[test]
     fn a_single_price_is_compared_with_nothing() {
-        let prices = Prices {
-            machine: "a machine".into(),
-            taken: "2026-01-31".into(),
-            medians: BTreeMap::new(),
-        };
+        let prices = prices();
         let medians = BTreeMap::from([("tar".to_owned(), 68_400_000.0)]);
         assert_eq!(
             prices.draw(&medians),
             "| what | median |\n|---|---:|\n| tar | 68.4 ms |\n\n\
-             *a machine; 2026-01-31.*\n"
+             *a machine, 2 cores, Linux 6.1, cgroup v2; 2026-01-31.*\n"
         );
     }
 

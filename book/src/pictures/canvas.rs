@@ -224,7 +224,7 @@ impl Canvas {
     pub(super) fn svg(&self, title: &str, alt: &str) -> String {
         let (title, alt) = (escape(title), escape(alt));
         format!(
-            "<figure class=\"picture\">\n\
+            "<figure class=\"picture\" tabindex=\"0\">\n\
              <svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\" \
              aria-label=\"{title}. {alt}\">\n{}</svg>\n\
              <figcaption>{title}</figcaption>\n</figure>",
