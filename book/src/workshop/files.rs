@@ -1,4 +1,4 @@
-//! Files in `workshop/`, which belong to whoever the workspace belongs to.
+//! Files of the workshop, which belong to whoever the workspace belongs to.
 //!
 //! The checks want root and a learner's editor does not have it: what a root
 //! shell made, the editor could not save.
@@ -12,24 +12,28 @@ use anyhow::{Context, Result};
 /// Puts a file into `root/workshop`, in one step in place of an old one.
 pub(super) fn write(root: &Path, name: &str, text: &str) -> Result<()> {
     let dir = root.join("workshop");
-    fs::create_dir_all(&dir)
-        .with_context(|| format!("make {}", dir.display()))?;
+    make_dir(root, &dir)?;
     let (new, file) = (dir.join(format!(".{name}.new")), dir.join(name));
     fs::write(&new, text)
-        .and_then(|()| give_to_owner_of(root, &[&dir, &new]))
+        .and_then(|()| give_to_owner_of(root, &new))
         .and_then(|()| fs::rename(&new, &file))
         .with_context(|| format!("write {}", file.display()))
 }
 
+/// Makes a directory below `root`, unless it is there.
+pub(super) fn make_dir(root: &Path, dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir)
+        .and_then(|()| give_to_owner_of(root, dir))
+        .with_context(|| format!("make {}", dir.display()))
+}
+
 /// Only root may give a file away, and only root has to.
-fn give_to_owner_of(root: &Path, paths: &[&Path]) -> std::io::Result<()> {
+fn give_to_owner_of(root: &Path, path: &Path) -> std::io::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
     let owner = fs::metadata(root)?;
-    paths
-        .iter()
-        .try_for_each(|path| chown(path, Some(owner.uid()), Some(owner.gid())))
+    chown(path, Some(owner.uid()), Some(owner.gid()))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::exercise::Exercise;
+use super::files;
 
 /// The crates that a learner's file may use.
 const CRATES: [&str; 5] = ["exercises", "flate2", "libc", "rustix", "sha2"];
@@ -72,7 +73,7 @@ impl Compiler {
             fs::metadata(library)?.modified()?.hash(&mut hasher);
         }
         let dir = self.root.join("target/exercises");
-        fs::create_dir_all(&dir)?;
+        files::make_dir(&self.root, &dir)?;
         let name = format!("{}-{:016x}", exercise.id, hasher.finish());
         let program = dir.join(&name);
         if program.exists() {
@@ -86,7 +87,8 @@ impl Compiler {
                  mod check;\nfn main() -> std::process::ExitCode {{\n    \
                  exercises::run(check::check)\n}}\n"
             ),
-        )?;
+        )
+        .with_context(|| format!("write {}", main.display()))?;
         let unfinished = dir.join(format!("{name}.part"));
         let said = self.rustc(&main, &unfinished)?;
         fs::remove_file(&main)?;

@@ -253,7 +253,8 @@ fn status(progress: &Progress, all: &[Exercise]) -> String {
         };
         let (id, title) = (&exercise.id, &exercise.about.title);
         text += &format!("{id}  {mark}  {title}{hints}\n");
-        if let Some(reason) = needs::first_missing(&exercise.about.needs) {
+        let missing = needs::first_missing(&exercise.about.needs);
+        if let Some(reason) = missing.filter(|_| !state.passed) {
             text += &format!("               not here: {reason}\n");
         }
     }

@@ -27,8 +27,10 @@ pub struct Rootless {
     pub keeper: Arc<Keeper>,
     /// Its process, if this one has started it and has to reap it.
     child: Option<Child>,
-    /// What the user does not have here, and how he gets it.
-    warnings: Vec<String>,
+    /// Why all files belong to one user, if they do.
+    alone: Option<String>,
+    /// Why nothing outside could be reached from the beginning.
+    isolated: Option<String>,
     /// Where [`uplink`] keeps what it started.
     dir: PathBuf,
     /// Subnets that the host has routes to. They cannot be seen from the
@@ -39,12 +41,17 @@ pub struct Rootless {
 impl Rootless {
     /// What the user does not have here, as things are now.
     pub fn warnings(&self) -> Vec<String> {
-        let mut all = self.warnings.clone();
-        all.extend(uplink::lost(&self.dir));
+        let mut all = Vec::from_iter(self.alone.clone());
+        all.extend(self.isolated());
         if self.keeper.is_gone() {
             all.push(KEEPER_LOST.to_owned());
         }
         all
+    }
+
+    /// Why nothing outside can be reached, as things are now.
+    pub fn isolated(&self) -> Option<String> {
+        self.isolated.clone().or_else(|| uplink::lost(&self.dir))
     }
 
     /// Logs it when the way out or the keeper is lost while the daemon runs.
@@ -98,20 +105,19 @@ pub fn enter(data_root: &Path, exec_root: &Path) -> anyhow::Result<Rootless> {
             (keeper, Some(child))
         }
     };
-    let mut warnings: Vec<String> = Vec::new();
-    warnings.extend(maps.alone.map(|why| {
+    let alone = maps.alone.map(|why| {
         format!(
             "all files and processes of containers belong to one user, and \
              programs that change to another one fail, because {why}"
         )
-    }));
+    });
     let uplink = uplink::ensure(exec_root, &keeper);
-    warnings.extend(uplink.as_ref().err().map(|why| {
+    let isolated = uplink.as_ref().err().map(|why| {
         format!(
             "containers reach each other and published ports work, but \
              nothing outside can be reached, no registry either: {why}"
         )
-    }));
+    });
     let host_routes = network::routes().unwrap_or_default();
     namespaces::join(keeper.pid())?;
     if uplink.is_ok() {
@@ -119,7 +125,7 @@ pub fn enter(data_root: &Path, exec_root: &Path) -> anyhow::Result<Rootless> {
     }
     let dir = exec_root.to_owned();
     let keeper = Arc::new(keeper);
-    Ok(Rootless { keeper, child, warnings, dir, host_routes })
+    Ok(Rootless { keeper, child, alone, isolated, dir, host_routes })
 }
 
 /// Makes a directory that only this user may enter. In `/tmp` somebody else

@@ -91,6 +91,10 @@ fn without_a_way_out_it_is_said_and_containers_still_meet() {
     let Some(user) = machine.user(test, NOBODY) else { return };
     let warnings = user.says(&["info", "--format", "{{json .Warnings}}"]);
     assert!(warnings.contains("nothing outside can be reached"), "{warnings}");
+    let pull = user.skiff(&["pull", "nobody/has-this"]);
+    assert!(!pull.status.success());
+    let told = String::from_utf8_lossy(&pull.stdout);
+    assert!(told.contains("nothing outside can be reached"), "{pull:?}");
     let web = ["run", "-d", "--name", "web", "-h", "web", "-p", "8080:80"];
     user.says(&[&web[..], &["box", "sh", "-c", WEB]].concat());
     assert_eq!(fetch("127.0.0.1:8080"), "web");

@@ -190,7 +190,9 @@ impl<'a> Apt<'a> {
         };
         fresh.options.push(lists);
         // Without a network there may still be lists of an earlier time.
-        let updated = fresh.run("apt-get", &["update".into()]);
+        // By itself apt takes a mirror that it cannot reach for a success.
+        let strict = "-oAPT::Update::Error-Mode=any".to_owned();
+        let updated = fresh.run("apt-get", &["update".into(), strict]);
         work(&fresh).map_err(|error| match (error, updated) {
             (AptError::Failed { recipe, .. }, Err(_)) => {
                 AptError::Failed { recipe, said: first }

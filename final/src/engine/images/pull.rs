@@ -109,6 +109,13 @@ impl Engine {
         let outage = matches!(
             &error, layers::Error::Registry(error) if error.is_outage()
         );
+        // An ordinary user's network may be the one that is cut off, and
+        // not the machine's.
+        let config = self.config();
+        let rootless = config.rootless.as_ref().filter(|_| outage);
+        if let Some(why) = rootless.and_then(|it| it.isolated()) {
+            report(Step::line(why));
+        }
         let Some(recipe) = recipe.filter(|_| outage) else {
             // The catalogue stands in for Docker Hub's images only.
             let hopeless = outage
