@@ -265,21 +265,40 @@ async fn wait_for_hang_up(
     std::future::pending().await
 }
 
-/// `?h=30&w=100`
-#[derive(Debug, Deserialize)]
+/// `?h=30&w=100`: lines, and characters a line.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub struct Size {
-    /// Lines.
-    pub h: u16,
-    /// Characters a line.
-    pub w: u16,
+    h: String,
+    w: String,
+}
+
+impl Size {
+    /// In numbers: rows, columns.
+    ///
+    /// # Errors
+    /// 400 in Docker's words.
+    pub fn parse(&self) -> Result<[u16; 2]> {
+        let number = |what: &str, text: &str| {
+            text.parse().map_err(|_| {
+                let range = text.parse::<u64>().is_ok();
+                let why =
+                    if range { "value out of range" } else { "invalid syntax" };
+                let text = format!("invalid resize {what} {text:?}: {why}");
+                Error::Invalid(text)
+            })
+        };
+        Ok([number("height", &self.h)?, number("width", &self.w)?])
+    }
 }
 
 /// `POST /containers/NAME/resize`
 pub async fn resize(
     State(engine): Engined,
     Path(name): Path<String>,
-    Params(Size { h, w }): Params<Size>,
+    Params(size): Params<Size>,
 ) -> Result<StatusCode> {
-    blocking(move || engine.resize(&name, [h, w])).await?;
+    let size = size.parse()?;
+    blocking(move || engine.resize(&name, size)).await?;
     Ok(StatusCode::OK)
 }

@@ -9,7 +9,7 @@ use cli_api::server::{JsonBody, Params};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Result, blocking, flag};
+use super::{Result, blocking, flag, number};
 use crate::engine::containers::create::Request;
 use crate::engine::containers::list::{FILTERS, Query, Summary};
 use crate::engine::containers::remove::Pruned;
@@ -31,16 +31,10 @@ pub async fn list(
     Params(query): Params<Map>,
 ) -> Result<Json<Vec<Summary>>> {
     let is = |key: &str| flag(query.get(key).map(String::as_str));
-    let limit = get(&query, "limit");
     let query = Query {
         all: is("all"),
         size: is("size"),
-        limit: match limit {
-            "" => 0,
-            text => text.parse().map_err(|_| {
-                Error::Invalid(format!("invalid limit: {text:?}"))
-            })?,
-        },
+        limit: number(Some(get(&query, "limit")))?.unwrap_or(0),
         filters: Filters::parse(get(&query, "filters"), FILTERS)?,
     };
     blocking(move || engine.list(&query)).await.map(Json)

@@ -89,10 +89,13 @@ pub async fn start(
     let (response, pending) = hijack(&mut request, stream_type(raw, version));
     tokio::spawn(async move {
         let client = pending.ready().await?;
-        let run = move || engine.exec_start(&id, size, Some(streams));
+        let starter = engine.clone();
+        let run = move || starter.exec_start(&id, size, Some(streams));
         match blocking(run).await {
             Ok(Some(stream)) => {
-                pump(client, stream, streams.stdin, keys, dress).await?;
+                if pump(client, stream, streams.stdin, keys, dress).await? {
+                    engine.exec_detached(&exec);
+                }
             }
             Ok(None) => {}
             Err(error) => say(client, &error, raw).await,
@@ -119,10 +122,11 @@ async fn say(mut client: Hijacked, error: &ApiError, raw: bool) {
 pub async fn resize(
     State(engine): Engined,
     Path(id): Path<String>,
-    Params(Size { h, w }): Params<Size>,
+    Params(size): Params<Size>,
 ) -> Result<StatusCode> {
     let (exec, _) = engine.exec(&id)?;
-    blocking(move || exec.resize([h, w])).await?;
+    let size = size.parse()?;
+    blocking(move || exec.resize(size)).await?;
     Ok(StatusCode::OK)
 }
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use cli_api::server::Params;
+use cli_api::server::{ApiError, Params};
 use futures_util::stream;
 use http::{StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::{Result, blocking};
+use super::{Result, blocking, number};
 use crate::engine::containers::Phase;
 use crate::engine::containers::stop::Stop;
 use crate::engine::{Engine, Error};
@@ -45,13 +45,13 @@ pub async fn start(
 #[serde(default)]
 pub struct StopQuery {
     signal: Option<String>,
-    t: Option<i64>,
+    t: Option<String>,
 }
 
 impl StopQuery {
-    fn how(self) -> Stop {
+    fn how(self) -> Result<Stop> {
         let signal = self.signal.filter(|it| !it.is_empty());
-        Stop { signal, timeout: self.t }
+        Ok(Stop { signal, timeout: number(self.t.as_deref())? })
     }
 }
 
@@ -61,7 +61,8 @@ pub async fn stop(
     Path(name): Path<String>,
     Params(query): Params<StopQuery>,
 ) -> Result<StatusCode> {
-    blocking(move || engine.stop(&name, &query.how())).await?;
+    let how = query.how()?;
+    blocking(move || engine.stop(&name, &how)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -71,7 +72,8 @@ pub async fn restart(
     Path(name): Path<String>,
     Params(query): Params<StopQuery>,
 ) -> Result<StatusCode> {
-    blocking(move || engine.restart(&name, &query.how())).await?;
+    let how = query.how()?;
+    blocking(move || engine.restart(&name, &how)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -105,12 +107,9 @@ pub async fn unpause(
 }
 
 /// What a client waits for.
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy)]
 pub enum Condition {
     /// It does not run, now or later.
-    #[default]
-    #[serde(alias = "")]
     NotRunning,
     /// It ends once more.
     NextExit,
@@ -118,11 +117,27 @@ pub enum Condition {
     Removed,
 }
 
+impl std::str::FromStr for Condition {
+    type Err = ApiError;
+
+    fn from_str(word: &str) -> Result<Condition> {
+        match word {
+            "" | "not-running" => Ok(Condition::NotRunning),
+            "next-exit" => Ok(Condition::NextExit),
+            "removed" => Ok(Condition::Removed),
+            other => {
+                let text = format!("invalid condition: {other:?}");
+                Err(ApiError::bad_request(text))
+            }
+        }
+    }
+}
+
 /// `?condition=`
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct WaitQuery {
-    condition: Condition,
+    condition: String,
 }
 
 /// `POST /containers/NAME/wait`: the headers go out at once. The docker
@@ -133,11 +148,12 @@ pub async fn wait(
     Path(name): Path<String>,
     Params(query): Params<WaitQuery>,
 ) -> Result<Response> {
+    let condition = query.condition.parse()?;
     let container = engine.containers.find(&name)?;
     let watch = container.watch();
     let exits = watch.borrow().exits;
     let answer = stream::once(async move {
-        let text = ended(watch, exits, query.condition).await;
+        let text = ended(watch, exits, condition).await;
         Ok::<_, std::convert::Infallible>(text)
     });
     let json = [(header::CONTENT_TYPE, "application/json")];

@@ -128,6 +128,20 @@ pub async fn blocking<T: Send + 'static>(
     }
 }
 
+/// A number in a query; absent and empty mean none.
+///
+/// # Errors
+/// 400 in Go's words, as Docker's.
+pub fn number(text: Option<&str>) -> Result<Option<i64>> {
+    let Some(text) = text.filter(|it| !it.is_empty()) else {
+        return Ok(None);
+    };
+    text.parse().map(Some).map_err(|_| {
+        let why = format!("strconv.Atoi: parsing {text:?}: invalid syntax");
+        ApiError::bad_request(why)
+    })
+}
+
 /// How Go's clients write a flag in a query: `1`, `true`, anything but a
 /// few words that mean no.
 pub fn flag(text: Option<&str>) -> bool {

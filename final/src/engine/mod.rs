@@ -137,6 +137,12 @@ impl Engine {
         self.events.emit(Kind::Container, verb, &container.id, attributes);
     }
 
+    /// Reports that a `prune` is over, and the bytes that it has freed.
+    pub(crate) fn tell_pruned(&self, kind: Kind, bytes: u64) {
+        let about = events::attributes([("reclaimed", &bytes.to_string())]);
+        self.events.emit(kind, "prune", "", about);
+    }
+
     /// Reports that a container came to its networks, or left them.
     pub(crate) fn tell_networks(&self, container: &Container, verb: &str) {
         let attached = container.with(|record| record.own.attached.clone());

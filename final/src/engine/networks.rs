@@ -80,9 +80,11 @@ impl Engine {
             filters.labels(&it.labels)
                 && until.is_none_or(|until| made.is_ok_and(|it| it < until))
         })?;
-        let about = attributes([("reclaimed", "0")]);
-        self.events.emit(Kind::Network, "prune", "", about);
-        Ok(removed)
+        for network in &removed {
+            self.tell_network("destroy", network, Attributes::new());
+        }
+        self.tell_pruned(Kind::Network, 0);
+        Ok(removed.into_iter().map(|it| it.name).collect())
     }
 
     /// Connects a container to one more network: at once if it runs, else

@@ -1,7 +1,10 @@
 //! Volumes, with what the engine knows beyond step 6: events, and who uses
 //! them.
 
-use ::volumes::{ANONYMOUS, CreateVolume, Pruned, Volume};
+use ::volumes::{
+    ANONYMOUS, Claim, CreateVolume, MountKind, MountPoint, MountSpec, Pruned,
+    Volume,
+};
 use serde_json::{Value, json};
 
 use super::Engine;
@@ -76,9 +79,10 @@ impl Engine {
             (all || volume.labels.contains_key(ANONYMOUS))
                 && filters.labels(&volume.labels)
         })?;
-        let reclaimed = pruned.space_reclaimed.to_string();
-        let about = attributes([("reclaimed", &reclaimed)]);
-        self.events.emit(Kind::Volume, "prune", "", about);
+        for name in &pruned.volumes_deleted {
+            self.tell_volume("destroy", name);
+        }
+        self.tell_pruned(Kind::Volume, pruned.space_reclaimed);
         Ok(pruned)
     }
 
@@ -93,10 +97,68 @@ impl Engine {
         json
     }
 
+    /// Claims what a container wants, and reports the volumes that are new.
+    pub(super) fn claim_volumes(
+        &self,
+        container: &str,
+        specs: &[MountSpec],
+    ) -> Result<Vec<Claim>> {
+        let known = |spec: &&MountSpec| self.volumes.get(&spec.source).is_ok();
+        let known = specs.iter().filter(known);
+        let known: Vec<_> = known.map(|spec| spec.source.clone()).collect();
+        let claims = self.volumes.claim(container, specs)?;
+        for (name, _) in of_volumes(&claims) {
+            if !known.iter().any(|it| it == name) {
+                self.tell_volume("create", name);
+            }
+        }
+        Ok(claims)
+    }
+
+    /// Reports which volumes went with the container that claimed them.
+    pub(super) fn tell_volumes_gone(&self, claims: &[Claim]) {
+        for (name, _) in of_volumes(claims) {
+            if self.volumes.get(name).is_err() {
+                self.tell_volume("destroy", name);
+            }
+        }
+    }
+
+    /// Reports that a container that starts has its volumes.
+    pub(super) fn tell_mounted(&self, container: &str, claims: &[Claim]) {
+        for (name, point) in of_volumes(claims) {
+            let about = attributes([
+                ("container", container),
+                ("destination", &point.destination),
+                ("driver", "local"),
+                ("propagation", &point.propagation),
+                ("read/write", if point.rw { "true" } else { "false" }),
+            ]);
+            self.events.emit(Kind::Volume, "mount", name, about);
+        }
+    }
+
+    /// Reports that it has let go of them.
+    pub(super) fn tell_unmounted(&self, container: &str, claims: &[Claim]) {
+        for (name, _) in of_volumes(claims) {
+            let about =
+                attributes([("container", container), ("driver", "local")]);
+            self.events.emit(Kind::Volume, "unmount", name, about);
+        }
+    }
+
     fn tell_volume(&self, verb: &str, name: &str) {
         let about = attributes([("driver", "local")]);
         self.events.emit(Kind::Volume, verb, name, about);
     }
+}
+
+/// Those claims that are volumes, with their names.
+fn of_volumes(claims: &[Claim]) -> impl Iterator<Item = (&str, &MountPoint)> {
+    let points = claims.iter().map(|claim| &claim.point);
+    points
+        .filter(|point| point.kind == MountKind::Volume)
+        .map(|point| (point.name.as_str(), point))
 }
 
 impl From<::volumes::Error> for Error {

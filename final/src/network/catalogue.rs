@@ -227,7 +227,7 @@ impl Networks {
     pub fn prune(
         &self,
         matches: impl Fn(&Network) -> bool,
-    ) -> Result<Vec<String>, Error> {
+    ) -> Result<Vec<Network>, Error> {
         let mut removed = Vec::new();
         let mut errors = Vec::new();
         for network in self.list() {
@@ -236,7 +236,7 @@ impl Networks {
                 continue;
             }
             match self.remove(&network.id) {
-                Ok(it) => removed.push(it.name),
+                Ok(it) => removed.push(it),
                 // Used, or removed by somebody else meanwhile.
                 Err(Error::InUse { .. } | Error::NotFound(_)) => {}
                 Err(error) => errors.push(error),

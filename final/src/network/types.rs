@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::pool::{mac_of, show_mac};
+use super::Error;
+use super::pool::{mac_of, parse_mac, show_mac};
 
 /// `"key": "value"`, sorted, as Docker prints labels and options.
 pub type Map = BTreeMap<String, String>;
@@ -237,6 +238,26 @@ pub struct EndpointIpam {
 }
 
 impl EndpointSettings {
+    /// Refuses what is wrong in any network.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] that names the address.
+    pub fn check(&self) -> Result<(), Error> {
+        let bad = |what, text| {
+            Error::Invalid(format!("invalid {what} address: {text}"))
+        };
+        let mac = self.mac_address.as_str();
+        if !mac.is_empty() && parse_mac(mac).is_none() {
+            return Err(bad("MAC", mac.to_owned()));
+        }
+        for (version, wanted) in
+            [("IPv4", self.wanted_v4()), ("IPv6", self.wanted_v6())]
+        {
+            wanted.transpose().map_err(|text| bad(version, text))?;
+        }
+        Ok(())
+    }
+
     /// Whether the user has named an address.
     pub fn has_wishes(&self) -> bool {
         let ipam = self.ipam_config.as_ref();

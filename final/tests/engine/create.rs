@@ -69,3 +69,49 @@ async fn a_link_is_removed_and_both_containers_stay() {
     daemon.remove("web").await;
     daemon.remove("db").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_only_fail_later_is_refused_at_once() {
+    let test = "what_could_only_fail_later_is_refused_at_once";
+    let Some(daemon) = Daemon::start(test).await else { return };
+    let client = client(&daemon);
+    for (more, why) in [
+        (
+            json!({ "Volumes": { "rel": {} } }),
+            "invalid mount config for type \"volume\": invalid mount path: \
+             'rel' mount path must be absolute",
+        ),
+        (json!({ "MacAddress": "zz" }), "invalid MAC address: zz"),
+        (json!({ "HostConfig": { "Dns": ["x"] } }), "invalid DNS address: x"),
+        (
+            json!({ "ExposedPorts": { "x/tcp": {} } }),
+            "invalid port specification: \"x\"",
+        ),
+    ] {
+        let mut body = json!({ "Image": "busybox", "Cmd": ["true"] });
+        let more = more.as_object().unwrap().clone();
+        body.as_object_mut().unwrap().extend(more);
+        let refused = client.post::<_, Value>("/containers/create", &body);
+        let error = refused.await.unwrap_err();
+        assert_eq!(error.status(), Some(400));
+        assert!(error.to_string().contains(why), "{error}");
+    }
+    daemon.create("aa", sh("true")).await;
+    for (path, why) in [
+        ("wait?condition=bogus", "invalid condition: \"bogus\""),
+        ("resize?h=x&w=1", "invalid resize height \"x\": invalid syntax"),
+        (
+            "resize?h=1&w=99999",
+            "invalid resize width \"99999\": value out of range",
+        ),
+        ("stop?t=x", "strconv.Atoi: parsing \"x\": invalid syntax"),
+    ] {
+        let path = format!("/containers/aa/{path}");
+        let none = json!({});
+        let refused = client.post::<_, Value>(&path, &none);
+        let error = refused.await.unwrap_err();
+        assert_eq!(error.status(), Some(400));
+        assert!(error.to_string().contains(why), "{error}");
+    }
+    daemon.remove("aa").await;
+}

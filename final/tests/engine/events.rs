@@ -1,9 +1,10 @@
 //! What happened, also before this daemon.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bollard::models::{EventMessage, HostConfig};
-use bollard::query_parameters::EventsOptionsBuilder;
+use bollard::models::{EventMessage, EventMessageTypeEnum, HostConfig};
+use bollard::query_parameters::*;
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::daemon::{Daemon, sh};
@@ -84,4 +85,50 @@ async fn a_container_of_rm_that_never_ran_goes_with_its_daemon() {
             daemon.docker.inspect_container("aa", None).await.is_err()
         })
         .await;
+}
+
+/// What a program does that keeps a list of volumes by the events alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn volumes_and_prunes_are_told_of_with_dockers_words() {
+    let test = "events of volumes and prunes";
+    let Some(daemon) = Daemon::start(test).await else { return };
+    let mut body = sh("true");
+    body.host_config.as_mut().unwrap().binds =
+        Some(vec!["data:/data:ro".to_owned()]);
+    let id = daemon.run("aa", body).await;
+    daemon.wait("aa").await;
+    let docker = &daemon.docker;
+    docker.prune_containers(None::<PruneContainersOptions>).await.unwrap();
+    let all = [("all".to_owned(), vec!["true".to_owned()])];
+    let all = PruneVolumesOptionsBuilder::default()
+        .filters(&all.into_iter().collect())
+        .build();
+    docker.prune_volumes(Some(all)).await.unwrap();
+    docker.prune_images(None::<PruneImagesOptions>).await.unwrap();
+    docker.prune_networks(None::<PruneNetworksOptions>).await.unwrap();
+    docker.prune_build(None::<PruneBuildOptions>).await.unwrap();
+    let now = jiff::Timestamp::now().as_second() + 1;
+    let options = EventsOptionsBuilder::default()
+        .since("0")
+        .until(&now.to_string())
+        .build();
+    let told: Vec<EventMessage> =
+        docker.events(Some(options)).try_collect().await.unwrap();
+    let told: Vec<_> = told
+        .into_iter()
+        .filter(|it| {
+            let verb = it.action.as_deref();
+            verb == Some("prune")
+                || it.typ == Some(EventMessageTypeEnum::VOLUME)
+        })
+        .map(|it| {
+            let actor = it.actor.unwrap();
+            let more: BTreeMap<_, _> =
+                actor.attributes.unwrap().into_iter().collect();
+            let (kind, verb) = (it.typ.unwrap(), it.action.unwrap());
+            format!("{kind} {verb} {} {more:?}", actor.id.unwrap())
+        })
+        .collect();
+    let told = told.join("\n").replace(&id, "[ID]");
+    insta::assert_snapshot!(told);
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::engine::Engine;
 use crate::engine::error::Result;
+use crate::engine::events::Kind;
 use crate::engine::filters::Filters;
 use crate::engine::images::list::time;
 use crate::engine::system::disk_usage;
@@ -90,6 +91,7 @@ impl Engine {
         let swept = self.store.sweep(&|| self.image_users())?;
         let mounts = mounts.saturating_sub(mount_bytes(root));
         let space_reclaimed = swept.bytes + mounts;
+        self.tell_pruned(Kind::Builder, space_reclaimed);
         Ok(CachePruned { caches_deleted, space_reclaimed })
     }
 

@@ -18,7 +18,7 @@ use super::root::{path_of, resolve};
 use super::tree::Tree;
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
-use crate::engine::events::attributes;
+use crate::engine::events::Attributes;
 
 /// `X-Docker-Container-Path-Stat`: what is at a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -70,8 +70,7 @@ impl Engine {
         let container = &self.containers.find(name)?;
         self.with_root(container, |root| {
             found(stat(root, name, path)?);
-            let about = attributes([("path", path)]);
-            self.tell(container, "archive-path", about);
+            self.tell(container, "archive-path", Attributes::new());
             let (parent, last) = open_parent(root, path)
                 .map_err(|errno| missing(errno, name, path))?;
             let mut tree = Tree::new(out);
@@ -122,8 +121,7 @@ impl Engine {
                 privileges: true,
                 limits: LIMITS,
             };
-            let about = attributes([("path", path)]);
-            self.tell(container, "extract-to-dir", about);
+            self.tell(container, "extract-to-dir", Attributes::new());
             apply::apply(&path_of(&dir), &mut &mut *tar, &options)
                 .map_err(|error| Error::Invalid(error.to_string()))?;
             Ok(())

@@ -90,12 +90,16 @@ impl crate::engine::Engine {
         if !container.status().has_process() {
             return Err(ended());
         }
-        let client = Client::new(&container.dir);
-        client.resize(super::spec::window(size)).map_err(|why| match why {
-            // The shim goes when its process has ended.
-            shim::Error::Io { .. } => ended(),
-            other => Error::internal(other),
-        })?;
+        // Docker takes the size of a terminal that is not there, too.
+        if container.with(|record| record.config.tty) {
+            let client = Client::new(&container.dir);
+            let window = super::spec::window(size);
+            client.resize(window).map_err(|why| match why {
+                // The shim goes when its process has ended.
+                shim::Error::Io { .. } => ended(),
+                other => Error::internal(other),
+            })?;
+        }
         let [height, width] = size.map(|it| it.to_string());
         let about = attributes([("height", &height), ("width", &width)]);
         self.tell(&container, "resize", about);

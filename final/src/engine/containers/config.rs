@@ -106,6 +106,7 @@ impl Config {
         self.shell = self.shell.take().or(image.shell.clone());
         merge(&mut self.exposed_ports, image.exposed_ports.as_ref());
         merge(&mut self.volumes, image.volumes.as_ref());
+        self.volumes = self.volumes.take().filter(|all| !all.is_empty());
         for (key, value) in image.labels.iter().flatten() {
             self.labels.entry(key.clone()).or_insert(value.clone());
         }
@@ -124,7 +125,8 @@ impl Config {
             .flatten()
             .filter(|entry| !set.contains(&name(entry)));
         let inherited: Vec<_> = inherited.cloned().collect();
-        self.env = Some([mine, inherited].concat());
+        let all = [mine, inherited].concat();
+        self.env = Some(all).filter(|all| !all.is_empty());
     }
 
     fn inherit_health(&mut self, image: &ContainerConfig) {

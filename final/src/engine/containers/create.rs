@@ -1,7 +1,7 @@
 //! `docker create`: everything is checked, nothing runs yet.
 
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cli_api::id;
@@ -14,7 +14,7 @@ use super::discard::discard;
 use super::host_config::{HostConfig, LogConfig};
 use super::record::{Endpoints, Own, Record};
 use super::state::{State, now};
-use super::{Container, mounts, stop, validate, warnings};
+use super::{Container, connection, mounts, stop, validate, warnings};
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
 use crate::engine::events::Attributes;
@@ -198,7 +198,9 @@ impl Engine {
         for link in wish.host.links.iter().flatten() {
             self.linked(link)?;
         }
+        hide_kernel_files(&mut wish.host);
         self.endpoints(wish)?;
+        connection::check(&wish.config, &wish.host, &wish.endpoints)?;
         validate::check(&wish.config, &wish.host)
     }
 
@@ -283,7 +285,7 @@ impl Engine {
             .create(&dir)
             .map_err(Error::io("make the directory", &dir))?;
         let specs = mounts::wanted(self, &wish.config, &wish.host)?;
-        let claims = self.volumes.claim(id, &specs)?;
+        let claims = self.claim_volumes(id, &specs)?;
         let mut record = blank(id, name, &dir, wish);
         record.image = image.id.to_string();
         record.own.layers = image.layers().to_vec();
@@ -296,6 +298,23 @@ impl Engine {
             return Err(error);
         }
         Ok(container)
+    }
+}
+
+/// The default is written down, as in Docker: who reads the record sees what
+/// is hidden.
+fn hide_kernel_files(host: &mut HostConfig) {
+    let text = |paths: Vec<PathBuf>| {
+        paths.iter().map(|it| it.display().to_string()).collect()
+    };
+    if !host.privileged {
+        let masked = &mut host.masked_paths;
+        masked
+            .get_or_insert_with(|| text(namespaces::defaults::masked_paths()));
+        let fixed = &mut host.readonly_paths;
+        fixed.get_or_insert_with(|| {
+            text(namespaces::defaults::readonly_paths())
+        });
     }
 }
 

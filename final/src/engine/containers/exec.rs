@@ -376,8 +376,21 @@ impl Engine {
         }
     }
 
+    /// Reports that a client has typed its detach keys.
+    pub fn exec_detached(&self, exec: &Exec) {
+        // A container that is gone has nobody to hear of it.
+        if let Ok(container) = self.containers.find(&exec.container) {
+            let about = attributes([("execID", &exec.id)]);
+            self.tell(&container, "exec_detach", about);
+        }
+    }
+
     fn exec_event(&self, container: &Container, exec: &Exec, verb: &str) {
-        let action = format!("{verb}: {}", exec.config.cmd.join(" "));
+        // Docker joins the program and its arguments, also if it has none.
+        let words = &exec.config.cmd;
+        let program = words.first().map_or("", String::as_str);
+        let rest = words.get(1..).unwrap_or_default().join(" ");
+        let action = format!("{verb}: {program} {rest}");
         self.tell(container, &action, attributes([("execID", &exec.id)]));
     }
 }

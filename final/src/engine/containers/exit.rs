@@ -130,6 +130,7 @@ impl Engine {
         let id = container.id.as_str();
         note("network", self.networks.leave(id).map_err(|e| text(&e)));
         let settled = self.volumes.settle(id, &claims);
+        self.tell_unmounted(id, &claims);
         note("volumes", settled.map_err(|e| text(&e)));
         let unmounted = layers::Snapshots::unmount(&*self.snapshots, id);
         note("root", unmounted.map_err(|e| text(&e)));

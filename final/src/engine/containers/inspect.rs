@@ -23,6 +23,7 @@ impl Engine {
         json.remove("Skiff");
         json.insert("ExecIDs".into(), json!(container.exec_ids()));
         json.insert("GraphDriver".into(), self.graph_driver(&record));
+        show_as_docker(&mut json, &record);
         if let Some(links) = self.shown_links(&record) {
             json["HostConfig"]["Links"] = links;
         }
@@ -88,6 +89,32 @@ impl Engine {
     /// Bytes in the container's own layer.
     pub fn size_rw(&self, container: &Container) -> u64 {
         self.snapshots.usage(&container.id).map_or(0, |usage| usage.bytes)
+    }
+}
+
+/// What Docker writes otherwise than we keep it.
+fn show_as_docker(json: &mut Map<String, Value>, record: &Record) {
+    // The files are made by the first start.
+    if record.state.started_at == super::state::NEVER {
+        for path in ["ResolvConfPath", "HostnamePath", "HostsPath", "LogPath"] {
+            json[path] = json!("");
+        }
+    }
+    let host = &mut json["HostConfig"];
+    host["NetworkMode"] = json!(network_mode(record));
+    // The command line sends these for "unset".
+    for (limit, unset) in [("MemorySwappiness", -1), ("PidsLimit", 0)] {
+        if host[limit] == json!(unset) {
+            host[limit] = Value::Null;
+        }
+    }
+}
+
+/// The default network has the name of the one that it is.
+pub(super) fn network_mode(record: &Record) -> &str {
+    match record.host_config.network_mode.as_str() {
+        "default" => "bridge",
+        mode => mode,
     }
 }
 

@@ -290,7 +290,7 @@ fn summary(record: &Record) -> Summary {
         state: record.state.status,
         status: status(&record.state, Timestamp::now()),
         host_config: json!({
-            "NetworkMode": record.host_config.network_mode,
+            "NetworkMode": inspect::network_mode(record),
         }),
         network_settings: json!({ "Networks": networks }),
         mounts: inspect::mount_points(record).into_iter().cloned().collect(),

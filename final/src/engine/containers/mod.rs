@@ -14,6 +14,7 @@
 pub mod archive;
 pub mod attach;
 pub mod config;
+mod connection;
 pub mod create;
 mod devices;
 mod discard;

@@ -10,7 +10,7 @@ use super::stop::Stop;
 use super::{Container, inspect, stop};
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
-use crate::engine::events::Attributes;
+use crate::engine::events::{Attributes, Kind};
 use crate::engine::filters::Filters;
 
 /// What a prune took away.
@@ -107,7 +107,7 @@ impl Engine {
     fn force_stop(&self, container: &Arc<Container>) -> Result<()> {
         let at_once =
             Stop { signal: Some("KILL".to_owned()), timeout: Some(10) };
-        self.stop_begun(container, &at_once)
+        self.end_begun(container, &at_once)
     }
 
     fn take_apart(&self, container: &Container, volumes: bool) -> Result<()> {
@@ -117,6 +117,7 @@ impl Engine {
         let root = layers::Snapshots::remove(&*self.snapshots, id);
         let released = self.volumes.release(id, &claims, volumes);
         root.map_err(Error::internal)?;
+        self.tell_volumes_gone(&claims);
         released?;
         // The record goes first: a directory without one is rubbish that
         // the next daemon sweeps away.
@@ -163,6 +164,7 @@ impl Engine {
                 pruned.space_reclaimed += size;
             }
         }
+        self.tell_pruned(Kind::Container, pruned.space_reclaimed);
         Ok(pruned)
     }
 }

@@ -124,6 +124,12 @@ impl Engine {
         container.change(|now| {
             now.own.linked.clone_from(&record.own.linked);
             now.own.attached.clone_from(&attached.endpoints);
+            for (name, endpoint) in &mut now.own.endpoints {
+                // Shown also when it has stopped.
+                if let Some(there) = attached.endpoints.get(name) {
+                    endpoint.network_id.clone_from(&there.network_id);
+                }
+            }
             now.own.ports.clone_from(&attached.ports);
             now.own.netns = match &net {
                 Namespace::Join(path) => Some(path.clone()),
@@ -150,6 +156,7 @@ impl Engine {
         let rootfs = mounted.map_err(Error::internal)?;
         let claims = &record.own.claims;
         let mounts = self.volumes.prepare(&record.id, claims, &rootfs)?;
+        self.tell_mounted(&record.id, claims);
         Ok((rootfs, mounts))
     }
 

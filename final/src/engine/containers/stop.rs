@@ -47,11 +47,21 @@ impl Engine {
         container: &Arc<Container>,
         how: &Stop,
     ) -> Result<()> {
+        self.end_begun(container, how)?;
+        self.tell(container, "stop", Attributes::new());
+        Ok(())
+    }
+
+    /// The same without a word of it, for a removal: Docker tells of a stop
+    /// only who asked for one.
+    pub(super) fn end_begun(
+        &self,
+        container: &Arc<Container>,
+        how: &Stop,
+    ) -> Result<()> {
         container.change(|record| record.own.stopped_by_hand = true)?;
         if container.status() == Status::Restarting {
-            container.advance(Step::GiveUp, |_| ())?;
-            self.tell(container, "stop", Attributes::new());
-            return Ok(());
+            return container.advance(Step::GiveUp, |_| ());
         }
         let (own, grace) = container.with(|record| {
             (record.config.stop_signal.clone(), record.stop_timeout())
@@ -72,7 +82,6 @@ impl Engine {
             self.kill_all(container);
             self.wait_for_end(container, None);
         }
-        self.tell(container, "stop", Attributes::new());
         Ok(())
     }
 

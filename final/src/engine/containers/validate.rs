@@ -65,6 +65,13 @@ fn check_config(config: &Config) -> Result<()> {
              absolute path"
         ));
     }
+    let mut places = config.volumes.iter().flatten().map(|(path, _)| path);
+    if let Some(path) = places.find(|path| !path.starts_with('/')) {
+        return refuse(format!(
+            "invalid mount config for type \"volume\": invalid mount path: \
+             '{path}' mount path must be absolute"
+        ));
+    }
     if !config.stop_signal.is_empty() {
         signal::parse(&config.stop_signal)?;
     }

@@ -128,8 +128,7 @@ impl Engine {
         let known = self.known_names()?;
         let (lines, bytes) = self.store.prune(all, &chosen, &users)?;
         let gone = self.tell_gone(&known, lines);
-        let said = attributes([("reclaimed", bytes.to_string().as_str())]);
-        self.events.emit(Kind::Image, "prune", "", said);
+        self.tell_pruned(Kind::Image, bytes);
         Ok(Pruned {
             images_deleted: Some(gone).filter(|gone| !gone.is_empty()),
             space_reclaimed: bytes,
