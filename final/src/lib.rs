@@ -1,6 +1,7 @@
 //! The finished engine.
 
 pub mod api;
+pub mod buildkit;
 pub mod cli;
 pub mod engine;
 pub mod explain;

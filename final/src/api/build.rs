@@ -1,7 +1,7 @@
 //! `POST /build`, as the docker command without buildx uses it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -13,12 +13,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use cgroups::Limits;
 use cli_api::server::{ApiError, Params};
+use futures_util::StreamExt;
 use http::HeaderMap;
 use layers::build::{BuildOptions, Entitlement};
+use serde::Deserialize;
 
 use super::blocking;
 use super::images::platform;
 use super::streams::{self, Query};
+use crate::buildkit::{SessionBuild, build_with_session};
 use crate::engine::build::{
     FILTERS, Prune, Request, RunLimits, fetch, receive, tags,
 };
@@ -47,6 +50,9 @@ async fn build(
     body: Body,
 ) -> Result<Response, ApiError> {
     let query = Query(query);
+    if query.get("version") == "2" {
+        return with_session(engine, &query);
+    }
     let mut request = match asked(&query, &headers) {
         Ok(request) => request,
         Err(error) => {
@@ -73,6 +79,90 @@ async fn build(
         engine.build(context.path(), request, progress)
     })
     .await
+}
+
+/// The session's client sends the files, so there is nothing in the body.
+fn with_session(
+    engine: Arc<Engine>,
+    query: &Query,
+) -> Result<Response, ApiError> {
+    let asked = session_build(query)?;
+    let lines = build_with_session(engine, asked).map(Ok::<_, io::Error>);
+    Ok(streams::json_lines(Body::from_stream(lines)))
+}
+
+/// The parameters by the names that BuildKit's frontend has for them.
+fn session_build(query: &Query) -> Result<SessionBuild, ApiError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Output {
+        r#type: String,
+        attrs: Option<BTreeMap<String, String>>,
+    }
+    let unsupported =
+        |text: &str| ApiError::from(Error::Unsupported(text.to_owned()));
+    let mut attrs = BTreeMap::new();
+    let mut set = |name: &str, value: String| {
+        if !value.is_empty() {
+            attrs.insert(name.to_owned(), value);
+        }
+    };
+    match query.get("remote") {
+        "client-session" => {}
+        "upload-request" => {
+            return Err(unsupported(
+                "a build context from a pipe needs buildx, or \
+                 DOCKER_BUILDKIT=0",
+            ));
+        }
+        address => set("context", address.to_owned()),
+    }
+    set("filename", query.get("dockerfile").to_owned());
+    set("target", query.get("target").to_owned());
+    set("platform", query.get("platform").to_owned());
+    set("cgroup-parent", query.get("cgroupparent").to_owned());
+    let hosts = hosts(query).into_iter().map(|it| it.replacen(':', "=", 1));
+    set("add-hosts", hosts.collect::<Vec<_>>().join(","));
+    let cache: Vec<String> = query.json("cachefrom")?;
+    set("cache-from", cache.join(","));
+    if query.flag("pull") {
+        set("image-resolve-mode", "pull".to_owned());
+    }
+    let network = query.get("networkmode");
+    if !matches!(network, "" | "default") {
+        set("force-network-mode", network.to_owned());
+    }
+    // An empty value is one.
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    let args: BTreeMap<String, Option<String>> = query.json("buildargs")?;
+    for (name, value) in args {
+        pairs.extend(value.map(|it| (format!("build-arg:{name}"), it)));
+    }
+    let labels: BTreeMap<String, String> = query.json("labels")?;
+    pairs.extend(
+        labels.into_iter().map(|(name, it)| (format!("label:{name}"), it)),
+    );
+    if query.flag("nocache") {
+        pairs.push(("no-cache".to_owned(), String::new()));
+    }
+    attrs.extend(pairs);
+    let outputs: Vec<Output> = query.json("outputs")?;
+    let mut outputs: Vec<_> = outputs
+        .into_iter()
+        .map(|it| (it.r#type, it.attrs.unwrap_or_default()))
+        .collect();
+    if outputs.is_empty() {
+        let names = query.all("t").join(",");
+        let name = [("name".to_owned(), names)].into();
+        outputs.push(("moby".to_owned(), name));
+    }
+    let host = (network == "host").then(|| "network.host".to_owned());
+    Ok(SessionBuild {
+        session: query.get("session").to_owned(),
+        attrs,
+        entitlements: host.into_iter().collect(),
+        outputs,
+    })
 }
 
 fn asked(query: &Query, headers: &HeaderMap) -> Result<Request, ApiError> {
@@ -115,14 +205,10 @@ async fn prune(
 /// What is known and not done is refused by name; silence would be worse.
 fn refuse(query: &Query) -> Result<(), ApiError> {
     let remote = query.get("remote");
-    let why = if query.get("version") == "2" {
-        "BuildKit sessions (version=2) are not supported; set \
-         DOCKER_BUILDKIT=0"
-    } else if remote == "client-session" {
-        "a build context by session is not supported; set DOCKER_BUILDKIT=0"
+    let why = if remote == "client-session" {
+        "a build context by session needs BuildKit (version=2)"
     } else if !query.get("outputs").is_empty() {
-        "--output wants a BuildKit session, which is not supported; use skiff \
-         build --output"
+        "--output needs BuildKit (version=2)"
     } else if !query.get("isolation").is_empty()
         && query.get("isolation") != "default"
     {
@@ -336,7 +422,7 @@ mod tests {
     #[test]
     fn what_is_not_done_is_refused_by_name() {
         let session = "remote=client-session";
-        for text in ["version=2", session, "outputs=%5B1%5D"] {
+        for text in [session, "outputs=%5B1%5D"] {
             assert!(refuse(&query(text)).is_err(), "{text}");
         }
     }

@@ -7,6 +7,7 @@
 pub mod archive;
 pub mod attach;
 pub mod build;
+pub mod buildkit;
 pub mod commit;
 pub mod containers;
 pub mod detach;
@@ -101,8 +102,8 @@ fn system_routes() -> Router<Arc<Engine>> {
         .route("/version", get(system::version))
         .route("/info", get(system::info))
         .route("/system/df", get(system::disk_usage))
-        .route("/session", post(system::no_session))
-        .route("/grpc", post(system::no_session))
+        .route("/session", post(buildkit::session))
+        .route("/grpc", post(buildkit::grpc))
         .route("/volumes", get(volumes::list))
         .route("/volumes/create", post(volumes::create))
         .route("/volumes/prune", post(volumes::prune))

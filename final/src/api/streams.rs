@@ -63,7 +63,8 @@ pub(super) async fn lines(
     Ok(json_lines(Body::from_stream(first.chain(rest))))
 }
 
-fn json_lines(body: Body) -> Response {
+/// An answer of lines of JSON.
+pub(super) fn json_lines(body: Body) -> Response {
     with_type(body, "application/json")
 }
 

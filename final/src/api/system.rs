@@ -10,7 +10,7 @@ use http::header;
 use serde_json::Value;
 
 use super::{Result, blocking};
-use crate::engine::{Engine, Error, system};
+use crate::engine::{Engine, system};
 
 type Engined = State<Arc<Engine>>;
 
@@ -44,11 +44,4 @@ pub async fn disk_usage(
     Extension(version): Extension<ApiVersion>,
 ) -> Result<Json<Value>> {
     blocking(move || engine.disk_usage(version)).await.map(Json)
-}
-
-/// BuildKit's door, which this engine does not have.
-pub async fn no_session() -> Result<()> {
-    let text = "this engine has no BuildKit: use the classic builder \
-                (DOCKER_BUILDKIT=0)";
-    Err(Error::Unsupported(text.to_owned()).into())
 }

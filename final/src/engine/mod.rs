@@ -40,6 +40,7 @@ use tokio::runtime::Handle;
 
 pub use error::{Error, Result};
 
+use crate::buildkit::Sessions;
 use crate::network::Networks;
 use config::Settings;
 use containers::{Container, Containers};
@@ -61,6 +62,8 @@ pub struct Engine {
     pub events: Events,
     /// Containers, by ID and by name.
     pub containers: Containers,
+    /// Clients that stand ready for the questions of their builds.
+    pub sessions: Sessions,
     /// For blocking code that must wait for something asynchronous.
     pub runtime: Handle,
     /// This node's name for itself, kept in the data root.
@@ -98,6 +101,7 @@ impl Engine {
             containers: Containers::new(root.join("containers")),
             node_id: system::node_id(&root)?,
             settings: RwLock::new(Arc::new(config)),
+            sessions: Sessions::default(),
             runtime,
             root,
         });

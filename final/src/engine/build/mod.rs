@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use layers::build::{BuildError, BuildEvent, BuildOptions, Builder};
-use layers::{ImageId, MountSource, Reference, RunMount, Stream};
+use layers::{ImageId, ImageSource, MountSource, Reference, RunMount, Stream};
 use serde_json::json;
 
 use super::Engine;
@@ -55,24 +55,16 @@ impl Engine {
         progress: &Progress,
     ) -> Result<()> {
         request.options.cancel = progress.cancel();
-        let gone = || progress.gone();
-        let mut runner = Runner::new(self, request.limits.clone(), &gone);
-        runner.hold_failed = request.hold_failed;
         let source = Source {
             engine: self,
             logins: &request.logins,
             cancel: progress.cancel(),
         };
-        let snapshots = overlay_cow::Volatile(&self.snapshots);
-        let builder = Builder {
-            store: &self.store,
-            snapshots: &snapshots,
-            runner: &runner,
-            images: &source,
-        };
         let mut teller = Teller { progress, request: &request };
-        let built = builder
-            .build(context, &request.options, &mut |event| teller.tell(event));
+        let mut tell = |event| teller.tell(event);
+        let built = self.with_builder(&request, &source, |builder| {
+            builder.build(context, &request.options, &mut tell)
+        });
         match built {
             Ok(id) => self.built(&id, &request, progress),
             // Nothing has begun yet, so this is an error of the request.
@@ -82,6 +74,25 @@ impl Engine {
             Err(error) => failed(&error, progress),
         }
         Ok(())
+    }
+
+    /// The builder with this engine's parts.
+    pub(crate) fn with_builder<T>(
+        self: &Arc<Self>,
+        request: &Request,
+        images: &dyn ImageSource,
+        work: impl FnOnce(&Builder<'_>) -> T,
+    ) -> T {
+        let gone = || request.options.cancel.check().is_err();
+        let mut runner = Runner::new(self, request.limits.clone(), &gone);
+        runner.hold_failed = request.hold_failed;
+        let snapshots = overlay_cow::Volatile(&self.snapshots);
+        work(&Builder {
+            store: &self.store,
+            snapshots: &snapshots,
+            runner: &runner,
+            images,
+        })
     }
 
     fn built(&self, id: &ImageId, request: &Request, progress: &Progress) {

@@ -35,6 +35,11 @@ impl Logins {
         Logins(logins)
     }
 
+    /// One account.
+    pub(crate) fn only(registry: &str, auth: Auth) -> Logins {
+        Logins([(registry.to_owned(), auth)].into())
+    }
+
     /// The account for a registry. Old clients send whole addresses.
     pub fn of(&self, wanted: &str) -> Option<Auth> {
         let same = || self.0.iter().find(|(key, _)| domain(key) == wanted);

@@ -56,23 +56,36 @@ pub fn hijack(
     request: &mut Request,
     content_type: &'static str,
 ) -> (Response, Pending) {
-    let mut response = Response::new(Body::empty());
-    let headers = response.headers_mut();
     let content = header::HeaderValue::from_static(content_type);
-    headers.insert(header::CONTENT_TYPE, content);
-    let upgrade = request.extensions_mut().remove::<OnUpgrade>();
-    if let (true, Some(upgrade)) = (asks_upgrade(request.headers()), upgrade) {
-        let value = header::HeaderValue::from_static;
-        headers.insert(header::CONNECTION, value("Upgrade"));
-        headers.insert(header::UPGRADE, value("tcp"));
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        return (response, Pending(Kind::Upgrade(upgrade)));
+    if let Some((mut response, pending)) = switch(request, "tcp") {
+        response.headers_mut().insert(header::CONTENT_TYPE, content);
+        return (response, pending);
     }
     // No upgrade was asked for: the output becomes the body of an ordinary
     // answer without a length, which ends when the output does.
     let (ours, theirs) = tokio::io::duplex(64 << 10);
-    *response.body_mut() = Body::from_stream(read_all(theirs));
+    let mut response = Response::new(Body::from_stream(read_all(theirs)));
+    response.headers_mut().insert(header::CONTENT_TYPE, content);
     (response, Pending(Kind::Output(ours)))
+}
+
+/// The same for another protocol than a plain stream, if the client has
+/// asked for an upgrade at all.
+pub fn switch(
+    request: &mut Request,
+    protocol: &'static str,
+) -> Option<(Response, Pending)> {
+    let upgrade = request.extensions_mut().remove::<OnUpgrade>()?;
+    if !asks_upgrade(request.headers()) {
+        return None;
+    }
+    let mut response = Response::new(Body::empty());
+    let value = header::HeaderValue::from_static;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, value("Upgrade"));
+    headers.insert(header::UPGRADE, value(protocol));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    Some((response, Pending(Kind::Upgrade(upgrade))))
 }
 
 /// Output in [frames](crate::frames); the type newer clients look for.

@@ -23,7 +23,7 @@ use tower::{Service, ServiceExt as _};
 
 pub use error::ApiError;
 pub use extract::{JsonBody, Params};
-pub use hijack::{Hijacked, MULTIPLEXED, Pending, RAW, hijack};
+pub use hijack::{Hijacked, MULTIPLEXED, Pending, RAW, hijack, switch};
 pub use listen::{Listener, bind_tcp, bind_unix};
 pub use secure::SecureListener;
 

@@ -93,6 +93,19 @@ impl Rule {
     }
 }
 
+/// The patterns of a file's text as BuildKit's clients want them: clean, one
+/// by one, each with its `!`.
+pub fn patterns(text: &str) -> Vec<String> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let lines = lines.map(str::trim).filter(|line| !line.is_empty());
+    let pattern = |line: &str| match line.strip_prefix('!') {
+        Some(rest) => format!("!{}", clean(rest.trim())),
+        None => clean(line),
+    };
+    lines.map(pattern).filter(|it| !it.is_empty()).collect()
+}
+
 /// Go's `filepath.Clean`, and no leading slash: `./a//b/../c/` is `a/c`.
 pub(super) fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();

@@ -56,10 +56,13 @@ pub use cache::{
 pub use dockerfile::Dockerfile;
 pub use entitlement::Entitlement;
 pub use metadata::change;
-pub use options::{BuildError, BuildEvent, BuildOptions, CacheReport};
+pub use options::{
+    BuildError, BuildEvent, BuildOptions, CacheReport, StepBegins, StepEnds,
+};
 
 use crate::{ImageId, ImageSource, RunStep, Snapshots, Store};
 use ignore::Ignore;
+use output::Events;
 use session::Session;
 use std::fmt;
 use std::fs;
@@ -93,6 +96,26 @@ impl Builder<'_> {
         options: &BuildOptions,
         events: &mut (dyn FnMut(BuildEvent) + Send),
     ) -> Result<ImageId, BuildError> {
+        self.build_file(context, options, Events::InOrder(events))
+    }
+
+    /// The same for who can follow several stages at the same time: events
+    /// come as they happen, with the number of their stage in this build.
+    pub fn build_live(
+        &self,
+        context: &Path,
+        options: &BuildOptions,
+        events: &mut (dyn FnMut(usize, BuildEvent) + Send),
+    ) -> Result<ImageId, BuildError> {
+        self.build_file(context, options, Events::Live(events))
+    }
+
+    fn build_file(
+        &self,
+        context: &Path,
+        options: &BuildOptions,
+        events: Events<'_>,
+    ) -> Result<ImageId, BuildError> {
         if options.squash {
             return Err(BuildError::Refused {
                 flag: "--squash",
@@ -100,10 +123,11 @@ impl Builder<'_> {
                          layers away; use a second stage and COPY --from",
             });
         }
-        let (name, text) = read_dockerfile(context, &options.dockerfile)?;
+        let beside = options.dockerfile_dir.as_deref().unwrap_or(context);
+        let (name, text) = read_dockerfile(beside, &options.dockerfile)?;
         let tree = tree::Tree {
             root: canonical(context)?,
-            ignore: read_ignore(context, &name)?,
+            ignore: read_ignore(context, beside, &name)?,
             owners: false,
         };
         self.build_text(&text, tree, options, events)
@@ -115,9 +139,10 @@ impl Builder<'_> {
         text: &str,
         context: tree::Tree,
         options: &BuildOptions,
-        events: output::Events<'_>,
+        mut events: Events<'_>,
     ) -> Result<ImageId, BuildError> {
         let file = Dockerfile::parse(text)?;
+        let events = events.lend();
         Session::new(self, options, &file, context, events)?.run()
     }
 }
@@ -165,11 +190,16 @@ fn read_dockerfile(
 }
 
 /// `NAME.dockerignore` beside the Dockerfile, else `.dockerignore`.
-fn read_ignore(context: &Path, file: &Path) -> Result<Ignore, BuildError> {
+fn read_ignore(
+    context: &Path,
+    beside: &Path,
+    file: &Path,
+) -> Result<Ignore, BuildError> {
     let mut own = file.as_os_str().to_owned();
     own.push(".dockerignore");
-    for name in [Path::new(&own), Path::new(".dockerignore")] {
-        let path = rootpath::resolve(context, name);
+    let common = Path::new(".dockerignore");
+    for (dir, name) in [(beside, Path::new(&own)), (context, common)] {
+        let path = rootpath::resolve(dir, name);
         let Ok(text) = path.and_then(fs::read_to_string) else { continue };
         return Ignore::parse(&text).map_err(|problem| BuildError::Step {
             message: format!("{}: {problem}", name.display()),

@@ -118,7 +118,8 @@ impl<'a> StageBuild<'_, 'a> {
         name: &str,
         instruction: &Instruction,
     ) -> Result<Vec<DiffId>> {
-        let found = origin(name, self.session.file, self.index)
+        let contexts = &self.session.options.contexts;
+        let found = origin(name, self.session.file, self.index, contexts)
             .map_err(|m| BuildError::step(m, &instruction.excerpt))?;
         match found {
             Origin::Stage(index) => match self.session.board.wait(index)? {

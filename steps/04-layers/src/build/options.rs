@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 pub struct BuildOptions {
     /// `--file`: the Dockerfile's path in the context; `Dockerfile` if empty.
     pub dockerfile: PathBuf,
+    /// The directory that the Dockerfile's path begins in, if that is not
+    /// the context.
+    pub dockerfile_dir: Option<PathBuf>,
     /// `--target`: the stage to stop at.
     pub target: Option<String>,
     /// `--tag`.
@@ -27,6 +30,12 @@ pub struct BuildOptions {
     pub pull: bool,
     /// `--cache-from`: images whose history is reused, and nothing else.
     pub cache_from: Vec<String>,
+    /// `--build-context`: images, by the names that stand for them in FROM
+    /// and `--from`.
+    pub contexts: BTreeMap<String, String>,
+    /// Images whose history is reused where the cache has nothing:
+    /// BuildKit's `--cache-from`.
+    pub cache_also_from: Vec<String>,
     /// `--network` of every RUN: `default`, `none` or `host`.
     pub network: Option<String>,
     /// `--platform`.
@@ -57,6 +66,10 @@ pub struct BuildOptions {
 /// What happens, in order.
 #[derive(Debug, Clone)]
 pub enum BuildEvent {
+    /// A FROM of an image, or an instruction that may change files, begins.
+    Begin(StepBegins),
+    /// It has ended, one way or the other.
+    End(StepEnds),
     /// A line of the classic build, with its newline: `Step 1/6 : FROM a`.
     Line(String),
     /// What a RUN wrote.
@@ -70,6 +83,33 @@ pub enum BuildEvent {
     Failed(ImageId, Vec<RunMount>),
     /// The finished image, before its tags are set.
     Image(ImageId),
+}
+
+/// A step that takes time, for who draws the progress of a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepBegins {
+    /// The stage's name, or the one that it has by its number if there are
+    /// several.
+    pub stage: Option<String>,
+    /// Which of the stage's steps it is, from one.
+    pub place: usize,
+    /// How many steps the stage has.
+    pub of: usize,
+    /// The instruction's text.
+    pub text: String,
+}
+
+/// How a step has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepEnds {
+    /// It was carried out.
+    Done,
+    /// The result of an earlier build was used.
+    Cached,
+    /// The build fails, and because of this step.
+    Failed,
+    /// It was given up, since another stage has failed.
+    Stopped,
 }
 
 /// One line of `build --explain`.
@@ -198,18 +238,22 @@ impl BuildError {
         self
     }
 
-    /// What is wrong, which may be several lines long, and apart from it the
-    /// place in the Dockerfile that the whole text ends with.
-    pub fn parts(&self) -> (String, Option<String>) {
-        let excerpt = match self {
+    /// The place in the Dockerfile.
+    pub fn excerpt(&self) -> Option<&Excerpt> {
+        match self {
             Self::Syntax(SyntaxError { excerpt, .. })
             | Self::Step { excerpt, .. }
             | Self::Layers { excerpt, .. } => excerpt.as_ref(),
             Self::Command { excerpt, .. } => Some(excerpt),
             Self::Stopped | Self::Refused { .. } => None,
-        };
+        }
+    }
+
+    /// What is wrong, which may be several lines long, and apart from it the
+    /// place in the Dockerfile that the whole text ends with.
+    pub fn parts(&self) -> (String, Option<String>) {
         let text = self.to_string();
-        let place = quoted(excerpt);
+        let place = quoted(self.excerpt());
         match text.strip_suffix(&place) {
             Some(sentence) if !place.is_empty() => {
                 (sentence.to_owned(), Some(place[1..].to_owned()))

@@ -8,6 +8,7 @@ use super::dockerfile::{
 };
 use super::expand::expand;
 use super::scope::Scope;
+use std::collections::BTreeMap;
 
 /// What a stage starts from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,9 @@ pub(super) struct Plan {
     pub(super) steps: usize,
 }
 
+/// See [`BuildOptions::contexts`](super::BuildOptions::contexts).
+type Contexts = BTreeMap<String, String>;
+
 /// What is wrong, and where.
 pub(super) type PlanError = (String, Option<Excerpt>);
 
@@ -49,13 +53,15 @@ impl Plan {
         file: &Dockerfile,
         target: Option<&str>,
         scope: &Scope,
+        contexts: &Contexts,
     ) -> Result<Self, PlanError> {
         let mut bases = Vec::new();
         for (index, stage) in file.stages.iter().enumerate() {
             let earlier = &file.stages[..index];
-            let found = base(stage, earlier, scope).map_err(|message| {
-                (message, Some(stage.head.excerpt.clone()))
-            })?;
+            let found =
+                base(stage, earlier, scope, contexts).map_err(|message| {
+                    (message, Some(stage.head.excerpt.clone()))
+                })?;
             bases.push(found);
         }
         let target = match target {
@@ -68,7 +74,7 @@ impl Plan {
             })?,
         };
         let mut order = Vec::new();
-        visit(target, file, &bases, &mut order)?;
+        visit(target, file, &bases, contexts, &mut order)?;
         order.sort_unstable();
         let length = |index: &usize| file.stages[*index].body.len() + 1;
         let in_stages: usize = order.iter().map(length).sum();
@@ -101,6 +107,7 @@ fn base(
     stage: &Stage,
     earlier: &[Stage],
     scope: &Scope,
+    contexts: &Contexts,
 ) -> Result<(Base, Option<String>), String> {
     let say = |text: &str| {
         expand(text, scope.escape, &|name| scope.get(name))
@@ -116,6 +123,9 @@ fn base(
         .iter()
         .rposition(|s| s.from.name.as_deref() == Some(&name.to_lowercase()));
     let base = match found {
+        _ if contexts.contains_key(&name) => {
+            Base::Image(contexts[&name].clone())
+        }
         Some(index) => Base::Stage(index),
         None if name == "scratch" => Base::Scratch,
         None => Base::Image(name),
@@ -137,7 +147,11 @@ pub(super) fn origin(
     name: &str,
     file: &Dockerfile,
     current: usize,
+    contexts: &Contexts,
 ) -> Result<Origin, String> {
+    if let Some(image) = contexts.get(name) {
+        return Ok(Origin::Image(image.clone()));
+    }
     if name.parse() == Ok(current) {
         return Err(format!(
             "invalid from flag value {name}: refers to current build stage"
@@ -170,21 +184,23 @@ fn visit(
     index: usize,
     file: &Dockerfile,
     bases: &[(Base, Option<String>)],
+    contexts: &Contexts,
     order: &mut Vec<usize>,
 ) -> Result<(), PlanError> {
     if order.contains(&index) {
         return Ok(());
     }
     if let Base::Stage(below) = bases[index].0 {
-        visit(below, file, bases, order)?;
+        visit(below, file, bases, contexts, order)?;
     }
     for instruction in &file.stages[index].body {
         for name in origins(instruction) {
-            let found = origin(name, file, index).map_err(|message| {
-                (message, Some(instruction.excerpt.clone()))
-            })?;
+            let found =
+                origin(name, file, index, contexts).map_err(|message| {
+                    (message, Some(instruction.excerpt.clone()))
+                })?;
             if let Origin::Stage(needed) = found {
-                visit(needed, file, bases, order)?;
+                visit(needed, file, bases, contexts, order)?;
             }
         }
     }
@@ -200,7 +216,7 @@ mod tests {
         let file = Dockerfile::parse(text).unwrap();
         let mut scope = Scope::new('\\');
         scope.set("V", "1.2");
-        Plan::new(&file, target, &scope)
+        Plan::new(&file, target, &scope, &BTreeMap::new())
     }
 
     const FILE: &str = "FROM golang:$V AS tools\nRUN x\n\
@@ -217,6 +233,23 @@ mod tests {
         assert_eq!(found.bases[2].0, Base::Stage(0));
         assert_eq!(plan(FILE, Some("UNUSED")).unwrap().order, [1]);
         assert_eq!(plan(FILE, Some("0")).unwrap().order, [0]);
+    }
+
+    #[test]
+    fn a_named_context_goes_before_stages_and_images_of_its_name() {
+        let file = Dockerfile::parse(FILE).unwrap();
+        let mut scope = Scope::new('\\');
+        scope.set("V", "1.2");
+        let own = |it: &str| it.to_owned();
+        let contexts = BTreeMap::from([
+            (own("golang:1.2"), own("sha256:1")),
+            (own("build"), own("sha256:2")),
+        ]);
+        let found = Plan::new(&file, None, &scope, &contexts).unwrap();
+        assert_eq!(found.order, [3], "nothing of `build` is needed");
+        assert_eq!(found.bases[0].0, Base::Image("sha256:1".into()));
+        let from = origin("build", &file, 3, &contexts).unwrap();
+        assert_eq!(from, Origin::Image("sha256:2".into()));
     }
 
     #[test]

@@ -55,10 +55,13 @@ impl<'a> Session<'a> {
         let cache = Cache::open(builder.store.root())?;
         let args = BuildArgs::new(&options.args);
         let globals = globals(file, options, &args)?;
-        let plan =
-            Plan::new(file, options.target.as_deref(), &globals).map_err(
-                |(message, excerpt)| BuildError::Step { message, excerpt },
-            )?;
+        let plan = Plan::new(
+            file,
+            options.target.as_deref(),
+            &globals,
+            &options.contexts,
+        )
+        .map_err(|(message, excerpt)| BuildError::Step { message, excerpt })?;
         check_entitlements(file, &plan, options)?;
         let mut known = identities(options).into_iter();
         let last = known.find_map(|it| cache.trace(&it));

@@ -5,7 +5,7 @@ use super::cache::Inputs;
 use super::dockerfile::{Command, Dockerfile, Excerpt, Instruction};
 use super::explain::{self, At, Cause, Step};
 use super::metadata;
-use super::options::{BuildError, BuildEvent};
+use super::options::{BuildError, BuildEvent, StepBegins, StepEnds};
 use super::plan::Base;
 use super::scope::Scope;
 use super::session::Session;
@@ -50,6 +50,10 @@ pub(super) struct StageBuild<'s, 'a> {
     pub(super) trigger: Option<String>,
     /// What its steps depended on, by their numbers.
     pub(super) done: BTreeMap<usize, Step>,
+    /// How many of its steps that take time have begun.
+    begun: usize,
+    /// Whether the step under way came from the cache.
+    pub(super) cached: bool,
 }
 
 impl<'s, 'a> StageBuild<'s, 'a> {
@@ -61,7 +65,8 @@ impl<'s, 'a> StageBuild<'s, 'a> {
     ) -> Self {
         let step = session.plan.steps_before(place, session.file);
         let (trigger, done) = (None, BTreeMap::new());
-        Self { session, place, index, step, trigger, done }
+        let (begun, cached) = (0, false);
+        Self { session, place, index, step, trigger, done, begun, cached }
     }
 
     /// FROM gives a state, each instruction turns it into the next.
@@ -70,21 +75,81 @@ impl<'s, 'a> StageBuild<'s, 'a> {
         let stage = &session.file.stages[self.index];
         self.announce(&stage.head);
         let mut state = self
-            .begin(&stage.head)
+            .timed(&stage.head, |this| this.begin(&stage.head))
             .map_err(|error| error.at(&stage.head.excerpt))?;
         for instruction in &stage.body {
             if session.board.stopped() {
                 return Err(BuildError::Stopped);
             }
             self.announce(instruction);
-            self.instruction(&mut state, instruction)
-                .map_err(|error| error.at(&instruction.excerpt))?;
+            self.timed(instruction, |this| {
+                this.instruction(&mut state, instruction)
+            })
+            .map_err(|error| error.at(&instruction.excerpt))?;
             self.arrow(&state);
         }
         if self.index == session.plan.target() {
             self.add_labels(&mut state)?;
         }
         Ok(state)
+    }
+
+    /// Tells when a step that takes time begins and how it ends.
+    fn timed<T>(
+        &mut self,
+        instruction: &Instruction,
+        work: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        if !self.takes_time(instruction) {
+            return work(self);
+        }
+        self.begun += 1;
+        self.cached = false;
+        let stage = &self.session.file.stages[self.index];
+        let several = self.session.file.stages.len() > 1;
+        let number = several.then(|| format!("stage-{}", self.index));
+        let body = stage.body.iter().chain([&stage.head]);
+        self.tell(BuildEvent::Begin(StepBegins {
+            stage: stage.from.name.clone().or(number),
+            place: self.begun,
+            of: body.filter(|it| self.takes_time(it)).count(),
+            text: self.shown(instruction),
+        }));
+        let result = work(self);
+        self.tell(BuildEvent::End(match &result {
+            Ok(_) if self.cached => StepEnds::Cached,
+            Ok(_) => StepEnds::Done,
+            Err(BuildError::Stopped) => StepEnds::Stopped,
+            Err(_) => StepEnds::Failed,
+        }));
+        result
+    }
+
+    /// The text; of a FROM with the image's whole name.
+    fn shown(&self, instruction: &Instruction) -> String {
+        let written = || instruction.text.clone();
+        let Command::From(_) = &instruction.command else { return written() };
+        let Base::Image(name) = &self.session.plan.bases[self.index].0 else {
+            return written();
+        };
+        match name.parse::<crate::Reference>() {
+            Ok(reference) => format!("FROM {}", reference.or_latest()),
+            Err(_) => written(),
+        }
+    }
+
+    /// What only edits the config is done before anybody could look.
+    fn takes_time(&self, instruction: &Instruction) -> bool {
+        use Command::{Add, Copy, From, Run, Workdir};
+        match &instruction.command {
+            From(_) => {
+                let (base, _) = &self.session.plan.bases[self.index];
+                matches!(base, Base::Image(_))
+            }
+            command => {
+                matches!(command, Add(_) | Copy(_) | Run(_) | Workdir(_))
+            }
+        }
     }
 
     /// Docker shows an arrow that points to nothing for `scratch`, and one

@@ -41,6 +41,7 @@ impl StageBuild<'_, '_> {
         };
         self.report(&instruction.text, record.is_some(), reason);
         self.note(inputs);
+        self.cached = record.is_some();
         let record = match record {
             Some(record) => {
                 self.line(" ---> Using cache\n");
@@ -75,8 +76,15 @@ impl StageBuild<'_, '_> {
         }
         let only_images = !self.session.options.cache_from.is_empty();
         let known = match only_images {
-            true => self.images_as_cache(state, created_by),
-            false => self.session.cache.get(key),
+            true => self.images_as_cache(
+                &self.session.options.cache_from,
+                state,
+                created_by,
+            ),
+            false => self.session.cache.get(key).or_else(|| {
+                let images = &self.session.options.cache_also_from;
+                self.images_as_cache(images, state, created_by)
+            }),
         };
         Ok(match known {
             None if only_images => {
@@ -104,13 +112,14 @@ impl StageBuild<'_, '_> {
     /// the files, so equal lines mean equal results.
     fn images_as_cache(
         &self,
+        images: &[String],
         state: &State,
         created_by: &str,
     ) -> Option<Record> {
         let ours = &state.image;
         let said = |h: &History| h.created_by.clone();
         let mine: Vec<_> = ours.history.iter().map(said).collect();
-        self.session.options.cache_from.iter().find_map(|name| {
+        images.iter().find_map(|name| {
             let image = self.session.builder.store.resolve(name).ok()?;
             let theirs = &image.config;
             let same = theirs.history.len() > mine.len()

@@ -1,0 +1,98 @@
+//! `POST /build?version=2`: how the docker command of before buildx builds.
+//!
+//! The files come from the session and the progress is BuildKit's; only the
+//! request is the old one, and the progress comes as lines of JSON.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use prost::Message;
+use serde_json::{Value, json};
+
+use super::attrs::Attrs;
+use super::export::{Exporter, Response};
+use super::grpc::Status;
+use super::job::{Guard, Job};
+use super::solve::{build, export};
+use super::wire::control::{self, SolveRequest};
+use crate::engine::Engine;
+
+/// What the request says.
+#[derive(Debug, Default)]
+pub struct SessionBuild {
+    /// The session's name.
+    pub session: String,
+    /// By the names that the frontend has for them.
+    pub attrs: Attrs,
+    /// What `--allow` would say.
+    pub entitlements: Vec<String>,
+    /// `--output`: its type and the rest.
+    pub outputs: Vec<(String, Attrs)>,
+}
+
+/// Builds; the lines of the answer. Dropped, they end the build.
+pub fn build_with_session(
+    engine: Arc<Engine>,
+    asked: SessionBuild,
+) -> impl Stream<Item = Bytes> + Send {
+    let exporter = |(kind, attrs)| control::Exporter { r#type: kind, attrs };
+    let job = Job::new(SolveRequest {
+        session: asked.session,
+        frontend: "dockerfile.v0".to_owned(),
+        frontend_attrs: asked.attrs,
+        entitlements: asked.entitlements,
+        exporters: asked.outputs.into_iter().map(exporter).collect(),
+        ..SolveRequest::default()
+    });
+    let guard = Guard(job.clone());
+    let watched = job.clone().watch().filter_map(async |told| {
+        let bytes = STANDARD.encode(told.ok()?.encode_to_vec());
+        Some(line(&json!({ "id": "moby.buildkit.trace", "aux": bytes })))
+    });
+    let (tell, told) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let outcome = run(&engine, &job).await;
+        job.end();
+        let _ = tell.send(outcome);
+    });
+    let last = stream::once(async move {
+        let outcome = told.await.unwrap_or_else(|it| Err(Status::unknown(it)));
+        drop(guard);
+        last_line(outcome)
+    });
+    watched.chain(last.filter_map(async |it| it))
+}
+
+async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<Response, Status> {
+    let exporter = Exporter::of(job)?;
+    let request = &job.request;
+    let (frontend, attrs) = (&request.frontend, &request.frontend_attrs);
+    let built = build(engine, job, frontend.clone(), attrs.clone()).await?;
+    match exporter {
+        Some(exporter) => export(engine, job, exporter, built.into()).await,
+        None => Ok(Response::new()),
+    }
+}
+
+/// The image, or why there is none. Files at the client's are no image.
+fn last_line(outcome: Result<Response, Status>) -> Option<Bytes> {
+    match outcome {
+        Ok(response) => {
+            let id = response.get("containerimage.config.digest")?;
+            let aux = json!({ "ID": id });
+            Some(line(&json!({ "id": "moby.image.id", "aux": aux })))
+        }
+        Err(status) => {
+            let text = status.message;
+            let detail = json!({ "message": text });
+            Some(line(&json!({ "errorDetail": detail, "error": text })))
+        }
+    }
+}
+
+fn line(value: &Value) -> Bytes {
+    Bytes::from(format!("{value}\r\n"))
+}
