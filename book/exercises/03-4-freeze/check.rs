@@ -22,8 +22,8 @@ pub fn check() -> Verdict {
     frozen.map_err(|error| failed("error", "freeze", &error))?;
     let counts = counter.counts();
     // Asked after that: a signal takes a moment to arrive.
-    let state = counter.state();
-    if state == 'T' {
+    let state = state(&counter.child.id().to_string());
+    if counter.is_stopped() {
         return Err(observed(
             "stopped",
             "the process is in state T, stopped by a signal: its parent is \
@@ -120,12 +120,19 @@ impl<'a> Counter<'a> {
         panic!("the counter does not start");
     }
 
-    fn state(&self) -> char {
-        let path = format!("/proc/{}/stat", self.child.id());
-        let stat = fs::read_to_string(path).unwrap_or_default();
-        let rest = stat.rsplit(") ").next().unwrap_or_default();
-        rest.chars().next().unwrap_or('?')
+    /// By a signal. It may be that only the shell's child is: one that has
+    /// not executed its program yet holds the shell up (vfork(2)).
+    fn is_stopped(&self) -> bool {
+        self.group.read("cgroup.procs").lines().any(|pid| state(pid) == 'T')
     }
+}
+
+/// The letter in /proc/PID/stat.
+fn state(pid: &str) -> char {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    let stat = stat.unwrap_or_default();
+    let rest = stat.rsplit(") ").next().unwrap_or_default();
+    rest.chars().next().unwrap_or('?')
 }
 
 impl Drop for Counter<'_> {

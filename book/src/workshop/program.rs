@@ -24,7 +24,9 @@ const CRATES: [&str; 5] = ["exercises", "flate2", "libc", "rustix", "sha2"];
 #[derive(Debug)]
 pub(crate) struct Compiler {
     root: PathBuf,
-    libraries: Vec<(String, PathBuf)>,
+    /// In an order of their own: Cargo tells of them in another one each
+    /// time, and a program made of them is found again by a hash.
+    libraries: BTreeSet<(String, PathBuf)>,
 }
 
 /// A program, or what rustc said.
@@ -45,7 +47,8 @@ impl Compiler {
             bail!("the libraries of the exercises do not build:\n{said}");
         }
         let messages = String::from_utf8_lossy(&output.stdout);
-        let libraries: Vec<_> = messages.lines().filter_map(library).collect();
+        let libraries: BTreeSet<_> =
+            messages.lines().filter_map(library).collect();
         for name in CRATES {
             if !libraries.iter().any(|(found, _)| found == name) {
                 bail!("cargo has built no library `{name}`");
@@ -149,4 +152,26 @@ fn library(message: &str) -> Option<(String, PathBuf)> {
     let rlib = files.iter().filter_map(Value::as_str);
     let rlib = rlib.into_iter().find(|file| file.ends_with(".rlib"))?;
     Some((name, rlib.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workshop::exercise;
+
+    #[test]
+    fn what_was_compiled_before_is_found_again() {
+        let _building = crate::tests::building();
+        let root = crate::workspace_root();
+        let all = exercise::all(&root).unwrap();
+        let solution = all[0].dir.join("solution.rs");
+        let compile = || {
+            let compiler = Compiler::find(&root).unwrap();
+            compiler.compile(&all[0], &solution).unwrap().unwrap()
+        };
+        let program = compile();
+        for _ in 0..3 {
+            assert_eq!(compile(), program);
+        }
+    }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -151,6 +152,55 @@ fn every_starter_fails_every_solution_passes_and_every_mistake_is_named() {
         cases.len(),
         faults.join("\n")
     );
+}
+
+/// Set for the copy of a test that runs where there is no network.
+const CUT_OFF: &str = "BOOK_TEST_CUT_OFF";
+
+#[test]
+fn a_learner_s_file_is_compiled_and_checked_without_a_network() {
+    let test = "workshop::tests::a_learner_s_file_is_compiled_and_checked_\
+                without_a_network";
+    if std::env::var_os(CUT_OFF).is_some() {
+        return check_three_cut_off();
+    }
+    if let Some(reason) = ::transcript::sandbox::missing() {
+        println!("SKIP: {test}: {reason}");
+        return;
+    }
+    let _building = crate::tests::building();
+    let again = Command::new("unshare")
+        .arg("--net")
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test])
+        .env(CUT_OFF, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&again.stdout);
+    assert!(again.status.success(), "{said}");
+    assert!(said.contains("1 passed"), "{said}");
+}
+
+fn check_three_cut_off() {
+    let devices = fs::read_to_string("/proc/net/dev").unwrap();
+    let devices: Vec<&str> = devices.lines().skip(2).collect();
+    let [only] = devices[..] else { panic!("a network: {devices:?}") };
+    assert!(only.trim().starts_with("lo:"), "{only}");
+    let root = crate::workspace_root();
+    let compiler = Compiler::find(&root).unwrap();
+    let mut exercises = exercise::all(&root).unwrap();
+    exercises.retain(|it| ["01-1", "02-1", "04-1"].contains(&it.id.as_str()));
+    assert_eq!(exercises.len(), 3);
+    for exercise in &exercises {
+        let case = Case { exercise, text: Text::Solution };
+        let file = case.file(&root);
+        // One that was compiled while there was a network proves nothing.
+        let old = compiler.compile(exercise, &file).unwrap().unwrap();
+        fs::remove_file(old).unwrap();
+        let trial = trial::of(&compiler, &root, exercise, &file).unwrap();
+        assert_eq!(case.fault(&trial), None);
+        assert!(matches!(trial.outcome, Outcome::Passed(_)), "{trial:?}");
+    }
 }
 
 #[test]
