@@ -2,6 +2,7 @@
 //! builds, copies, listens, connects and keeps.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bollard::models::{
     EndpointSettings, EventMessage, HostConfig, Mount, MountType,
@@ -229,4 +230,35 @@ async fn a_volume_outlives_the_containers_that_write_to_it() {
     let gone =
         daemon.docker.remove_volume("kept", none::<RemoveVolumeOptions>());
     gone.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_mounted_by_name_stays_when_its_container_removes_itself() {
+    let test = "a_volume_mounted_by_name_stays";
+    let Some(mut daemon) = Daemon::start(test).await else { return };
+    // Its name is a random one, as an unnamed volume's.
+    let volume =
+        daemon.docker.create_volume(VolumeCreateRequest::default()).await;
+    let name = volume.unwrap().name;
+    let mut body = sh("echo kept >/data/f; sleep 1");
+    let host = body.host_config.as_mut().unwrap();
+    host.binds = Some(vec![format!("{name}:/data"), "/own".to_owned()]);
+    host.auto_remove = Some(true);
+    daemon.create("aa", body).await;
+    let aa = daemon.docker.inspect_container("aa", None).await.unwrap();
+    let mut mounts = aa.mounts.unwrap().into_iter();
+    let own = mounts.find(|it| it.name.as_ref() != Some(&name));
+    let own = own.and_then(|it| it.name).unwrap();
+    daemon.docker.inspect_volume(&own).await.unwrap();
+    daemon.docker.start_container("aa", None).await.unwrap();
+    daemon.kill_and_restart(Duration::ZERO);
+    daemon
+        .until("it is gone", async |daemon| {
+            daemon.docker.inspect_container("aa", None).await.is_err()
+        })
+        .await;
+    let kept = daemon.docker.inspect_volume(&name).await.unwrap();
+    let file = std::path::Path::new(&kept.mountpoint).join("f");
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "kept\n");
+    daemon.docker.inspect_volume(&own).await.unwrap_err();
 }

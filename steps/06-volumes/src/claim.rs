@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::spec::clean_target;
 use crate::{
-    ANONYMOUS, CreateVolume, Error, MountKind, MountSpec, VolumeStore, copy_up,
+    CreateVolume, Error, MountKind, MountSpec, VolumeStore, copy_up,
     flag_tmpfs, local, make_dir, propagation, subpath,
 };
 
@@ -49,6 +49,16 @@ pub struct Claim {
     pub spec: MountSpec,
     /// What it became; the name is known, whatever was asked for.
     pub point: MountPoint,
+}
+
+impl Claim {
+    /// Whether the volume was made for this mount alone, because the wish
+    /// named none. One that was made without a name but is mounted by the
+    /// name it got is somebody's: `V=$(docker volume create)`, and Compose's
+    /// new container with the old one's data.
+    fn is_own(&self) -> bool {
+        self.spec.kind == MountKind::Volume && self.spec.source.is_empty()
+    }
 }
 
 /// Adds a volume without a name for every path in `targets` (the image's
@@ -240,8 +250,9 @@ impl VolumeStore {
     }
 
     /// For a container that is being removed: its volumes may be removed
-    /// from now on. With `anonymous` (`rm -v`, `run --rm`) those without a
-    /// name go at once, if nobody else uses them.
+    /// from now on. With `anonymous` (`rm -v`, `run --rm`) those that were
+    /// made for it because it named none go at once, if nobody else uses
+    /// them.
     ///
     /// # Errors
     /// The first one; all are tried.
@@ -259,7 +270,7 @@ impl VolumeStore {
             if !self.users(name)?.is_empty() {
                 continue;
             }
-            if anonymous && volume.labels.contains_key(ANONYMOUS) {
+            if anonymous && claim.is_own() {
                 match self.remove(name) {
                     // Somebody else was quicker, either way.
                     Err(Error::NotFound { .. } | Error::InUse { .. }) => {}

@@ -110,6 +110,33 @@ fn a_volume_without_a_name_goes_with_its_container_if_asked() {
 }
 
 #[test]
+fn a_volume_mounted_by_its_random_name_outlives_its_containers() {
+    let host = Host::new();
+    let nameless = CreateVolume::default();
+    let volume = host.store.create(&nameless).unwrap().name;
+    let own = host.claim("c1", &["/data"]).unwrap();
+    let lent = own[0].point.name.clone();
+    let named = host
+        .claim("c2", &[&format!("{volume}:/a"), &format!("{lent}:/b")])
+        .unwrap();
+
+    // Who made it goes first: the other one still uses it.
+    host.store.release("c1", &own, true).unwrap();
+    host.store.release("c2", &named, true).unwrap();
+    host.store.get(&volume).unwrap();
+    host.store.get(&lent).unwrap();
+
+    // The other way round it goes with the one whose own it is.
+    let own = host.claim("c3", &["/data"]).unwrap();
+    let lent = own[0].point.name.clone();
+    let named = host.claim("c4", &[&format!("{lent}:/b")]).unwrap();
+    host.store.release("c4", &named, true).unwrap();
+    host.store.get(&lent).unwrap();
+    host.store.release("c3", &own, true).unwrap();
+    host.store.get(&lent).unwrap_err();
+}
+
+#[test]
 fn prune_takes_what_nobody_refers_to() {
     let host = Host::new();
     host.make("used");

@@ -177,8 +177,11 @@ impl Engine {
         } else {
             container.advance(Step::RemoveFailed, |_| ())
         };
-        let removed =
-            failed.and_then(|()| self.remove_container(container, true, true));
+        // Whether it was `rm -v` nobody knows any more; a volume too many is
+        // no loss.
+        let volumes = self.removes_itself(container);
+        let removed = failed
+            .and_then(|()| self.remove_container(container, true, volumes));
         if let Err(error) = removed {
             tracing::warn!("cannot remove {}: {error}", container.id);
         }
