@@ -20,6 +20,18 @@ struct Bench {
     dir: TempDir,
 }
 
+/// One file without end.
+fn json_file(path: std::path::PathBuf) -> Log {
+    Log::JsonFile {
+        path,
+        max_size: None,
+        max_file: 1,
+        compress: false,
+        buffer: None,
+        attrs: Default::default(),
+    }
+}
+
 impl Bench {
     fn new() -> Bench {
         let root = tempfile::tempdir().unwrap();
@@ -50,8 +62,7 @@ impl Bench {
             }),
         };
         let mut spec = Spec::new("box", self.dir.path(), world, sh(script));
-        spec.log =
-            Log::JsonFile { path: self.log(), max_size: None, max_file: 1 };
+        spec.log = json_file(self.log());
         spec
     }
 }
@@ -304,7 +315,7 @@ fn an_exec_joins_and_its_end_is_not_the_containers() {
     let world = World::Join { container: bench.dir.path().to_owned() };
     let script = "cat /proc/1/cmdline | tr '\\0' ' '; cat /proc/self/cgroup";
     let mut spec = Spec::new("exec", dir.path(), world, sh(script));
-    spec.log = Log::JsonFile { path: bench.log(), max_size: None, max_file: 1 };
+    spec.log = json_file(bench.log());
     assert_eq!(run(&spec).code, 0);
     let log = fs::read_to_string(bench.log()).unwrap();
     assert!(log.contains("sleep 60"), "{log}");

@@ -55,13 +55,14 @@ pub async fn logs(
     Params(query): Params<Map>,
 ) -> Result<Response> {
     let wanted = log_query(&query)?;
-    let times = flag(query.get("timestamps").map(String::as_str));
+    let is = |key: &str| flag(query.get(key).map(String::as_str));
+    let show = Show { times: is("timestamps"), details: is("details") };
     let follow = wanted.follow;
     let log = blocking(move || engine.log(&name, &wanted)).await?;
     let kind = [(header::CONTENT_TYPE, stream_type(log.tty, version))];
     let (sender, receiver) = mpsc::channel(AHEAD);
     tokio::task::spawn_blocking(move || {
-        send_log(log, follow, times, &sender);
+        send_log(log, follow, show, &sender);
     });
     Ok((kind, body_of(receiver)).into_response())
 }
@@ -89,12 +90,22 @@ pub(super) fn log_query(query: &Map) -> Result<Query> {
     })
 }
 
+/// What of a line is shown besides its text.
+#[derive(Clone, Copy)]
+struct Show {
+    times: bool,
+    details: bool,
+}
+
 /// Sends the lines, framed unless they came from a terminal.
-fn send_log(log: Log, follow: bool, times: bool, sender: &mpsc::Sender<Bytes>) {
+fn send_log(log: Log, follow: bool, show: Show, sender: &mpsc::Sender<Bytes>) {
     let mut gathered = Vec::new();
     let tty = log.tty;
-    let mut put = |entry: Entry| {
-        let text = if times { entry.with_time() } else { entry.log };
+    let mut put = |mut entry: Entry| {
+        if show.details {
+            entry.show_details();
+        }
+        let text = if show.times { entry.with_time() } else { entry.log };
         if tty {
             gathered.extend_from_slice(text.as_bytes());
         } else {

@@ -24,7 +24,7 @@ mod download;
 mod endpoint;
 mod explain;
 mod failure;
-mod format;
+pub(crate) mod format;
 mod image;
 mod inspect;
 mod interrupt;

@@ -10,17 +10,18 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 
-use cli_api::jsonlog::{self, Rotation, Writer};
+use cli_api::jsonlog;
 use cli_api::state;
 use jiff::Timestamp;
 use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::log::Log;
 use super::peer::{Peer, Role};
 use super::protocol::{Answer, Request, Status};
 use super::run::{self, Shim, failed, refuse};
-use super::spec::{EXIT, Exit, Log};
+use super::spec::{EXIT, Exit};
 use super::streams::Got;
 
 /// The signals that this process takes, as something to poll.
@@ -41,8 +42,7 @@ pub(super) struct Events {
     listener: Option<UnixListener>,
     signals: Signals,
     peers: Vec<Peer>,
-    log: Option<Writer>,
-    log_failed: bool,
+    log: Log,
     /// How the process ended, once it has.
     ended: Option<namespaces::Exit>,
     /// The last word, once it is on disk.
@@ -68,9 +68,8 @@ impl Events {
         listener: UnixListener,
         signals: Signals,
     ) -> Events {
-        let mut events = Events {
-            log: None,
-            log_failed: false,
+        Events {
+            log: Log::open(&shim.spec.log),
             shim,
             listener: Some(listener),
             signals,
@@ -78,9 +77,7 @@ impl Events {
             ended: None,
             exit: None,
             error: String::new(),
-        };
-        events.open_log();
-        events
+        }
     }
 
     // ANCHOR: events
@@ -215,12 +212,12 @@ impl Events {
         match self.shim.streams.read(index, &mut buffer) {
             Got::Nothing => false,
             Got::End => {
-                self.write_log(|log| log.finish(stream));
+                self.log.finish(stream);
                 false
             }
             Got::Bytes(count) => {
                 let bytes = &buffer[..count];
-                self.write_log(|log| log.push(stream, bytes));
+                self.log.push(stream, bytes);
                 let raw = self.shim.spec.terminal.is_some();
                 for peer in &mut self.peers {
                     peer.show(stream, bytes, raw);
@@ -346,6 +343,7 @@ impl Events {
         }
         self.end_the_rest();
         self.drain();
+        self.log.settle();
         let exit = Exit {
             code: ended.code,
             signal: ended.signal,
@@ -393,7 +391,7 @@ impl Events {
                 pieces += 1;
             }
             let stream = self.shim.streams.outputs[index].stream;
-            self.write_log(|log| log.finish(stream));
+            self.log.finish(stream);
         }
     }
 
@@ -412,36 +410,5 @@ impl Events {
 
     fn forget_gone(&mut self) {
         self.peers.retain(|peer| !peer.gone);
-    }
-
-    /// The log has to be there before the first output, and a container
-    /// without one is better than none.
-    fn open_log(&mut self) {
-        if let Log::JsonFile { path, max_size, max_file } = &self.shim.spec.log
-        {
-            let (max_size, max_file) = (*max_size, *max_file);
-            let rotation = Rotation { max_size, max_file };
-            match Writer::open(path, rotation) {
-                Ok(writer) => self.log = Some(writer),
-                Err(error) => eprintln!("{error}"),
-            }
-        }
-    }
-
-    /// A log that cannot be written (a full disk) must not stop the
-    /// container. It is said once.
-    fn write_log(
-        &mut self,
-        write: impl FnOnce(&mut Writer) -> Result<(), cli_api::Error>,
-    ) {
-        let Some(log) = &mut self.log else { return };
-        match write(log) {
-            Ok(()) => self.log_failed = false,
-            Err(error) if !self.log_failed => {
-                eprintln!("{error}");
-                self.log_failed = true;
-            }
-            Err(_) => {}
-        }
     }
 }

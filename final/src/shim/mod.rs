@@ -13,6 +13,7 @@
 
 mod client;
 mod events;
+mod log;
 mod own_exe;
 mod peer;
 mod proc;

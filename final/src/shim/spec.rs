@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use cli_api::jsonlog::Attributes;
 use namespaces::{Process, Sandbox, Timing, WindowSize};
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +80,13 @@ pub enum Log {
         max_size: Option<u64>,
         /// `max-file`: how many files are kept, at least 1.
         max_file: u32,
+        /// `compress`: all but the newest are packed.
+        compress: bool,
+        /// `mode=non-blocking`: how many bytes may wait to be written; what
+        /// does not fit is lost, and the container does not wait.
+        buffer: Option<u64>,
+        /// What stands in every line.
+        attrs: Attributes,
     },
     /// `none`: attachers only.
     None,

@@ -17,7 +17,7 @@ use super::failure::Failure;
 /// What is wrong with a template, in Go's words where people know them.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("template parsing error: template: {0}")]
-pub(super) struct TemplateError(String);
+pub(crate) struct TemplateError(String);
 
 impl TemplateError {
     pub(super) fn new(text: impl Into<String>) -> TemplateError {
@@ -27,7 +27,7 @@ impl TemplateError {
 
 /// A template, ready to run.
 #[derive(Debug, Clone)]
-pub(super) struct Template(Vec<parse::Node>);
+pub(crate) struct Template(Vec<parse::Node>);
 
 impl Template {
     /// Parses a template; `\t` and `\n` in it mean a tab and a new line, as
@@ -35,7 +35,7 @@ impl Template {
     ///
     /// # Errors
     /// [`TemplateError`].
-    pub(super) fn parse(text: &str) -> Result<Template, TemplateError> {
+    pub(crate) fn parse(text: &str) -> Result<Template, TemplateError> {
         let text = text.replace("\\t", "\t").replace("\\n", "\n");
         parse::parse(&text).map(Template)
     }
@@ -53,7 +53,7 @@ impl Template {
     ///
     /// # Errors
     /// [`TemplateError`], for example for a field that does not exist.
-    pub(super) fn render(&self, data: &Value) -> Result<String, TemplateError> {
+    pub(crate) fn render(&self, data: &Value) -> Result<String, TemplateError> {
         eval::render(&self.0, data)
     }
 }

@@ -14,6 +14,7 @@ use clap::Parser;
 use serde::Deserialize;
 
 use super::containers::bytes;
+use super::containers::host_config::LogConfig;
 use super::error::{Error, Result};
 use crate::network::{self, DefaultBridge};
 use crate::rootless::{Rootless, private_directory};
@@ -275,9 +276,13 @@ impl Settings {
         Ok(bridge)
     }
 
-    /// The options of the log driver, as a map.
-    pub fn log_options(&self) -> BTreeMap<String, String> {
-        self.log_opts.iter().cloned().collect()
+    /// The log driver with its options, for containers that name none.
+    pub fn log_config(&self) -> LogConfig {
+        let driver = self.log_driver.clone();
+        LogConfig {
+            kind: driver.unwrap_or_else(|| "json-file".to_owned()),
+            config: self.log_opts.iter().cloned().collect(),
+        }
     }
 }
 
@@ -354,7 +359,7 @@ mod tests {
                 {"Name": "nofile", "Hard": 64, "Soft": 32}}}"#;
         let settings = merged(&["--dns", "1.1.1.1"], file).unwrap();
         assert_eq!(settings.registry_mirrors, ["http://m:5000"]);
-        assert_eq!(settings.log_options()["max-size"], "10m");
+        assert_eq!(settings.log_config().config["max-size"], "10m");
         assert_eq!(settings.default_ulimits[0].soft, 32);
         assert_eq!(settings.dns, ["1.1.1.1"]);
     }

@@ -205,13 +205,15 @@ impl Engine {
     }
 
     fn log_defaults(&self, log: &mut LogConfig) {
-        if !log.kind.is_empty() {
-            return;
+        let defaults = self.config().log_config();
+        if log.kind.is_empty() {
+            log.kind.clone_from(&defaults.kind);
         }
-        let driver = self.config().log_driver.clone();
-        log.kind = driver.unwrap_or("json-file".to_owned());
-        if log.config.is_empty() {
-            log.config = self.config().log_options();
+        // The daemon's options are its driver's, and no other's.
+        if log.kind == defaults.kind {
+            for (key, value) in defaults.config {
+                log.config.entry(key).or_insert(value);
+            }
         }
     }
 

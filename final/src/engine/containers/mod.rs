@@ -28,6 +28,7 @@ pub mod inspect;
 mod limits;
 mod link_env;
 pub mod list;
+pub mod log_options;
 pub mod logs;
 mod mounts;
 mod oom;

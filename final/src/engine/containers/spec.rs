@@ -8,10 +8,10 @@ use namespaces::{
 
 use super::host_config::HostConfig;
 use super::record::Record;
-use super::{Container, devices, limits, security};
+use super::{Container, devices, limits, log_options, security};
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
-use crate::shim::{Cgroup, Log, Spec, World};
+use crate::shim::{Cgroup, Spec, World};
 
 /// Where programs are looked for unless the image says otherwise.
 const PATH: &str =
@@ -56,7 +56,7 @@ pub(super) fn build(
     spec.terminal = config.tty.then(|| window(host.console_size));
     spec.open_stdin = config.open_stdin;
     spec.stdin_once = config.stdin_once;
-    spec.log = log(record);
+    spec.log = log_options::log(record)?;
     Ok(spec)
 }
 
@@ -220,24 +220,6 @@ fn rlimits(engine: &Engine, host: &HostConfig) -> Vec<Rlimit> {
             hard: amount(it.hard),
         })
         .collect()
-}
-
-fn log(record: &Record) -> Log {
-    let log = &record.host_config.log_config;
-    let option = |key: &str| log.config.get(key).map(String::as_str);
-    // `local` rotates unless told otherwise; json-file grows for ever.
-    let (size, files) = match log.kind.as_str() {
-        "none" => return Log::None,
-        "local" => (Some(20 << 20), 5),
-        _ => (None, 1),
-    };
-    Log::JsonFile {
-        path: PathBuf::from(&record.log_path),
-        max_size: option("max-size").map_or(size, limits::bytes),
-        max_file: option("max-file")
-            .and_then(|count| count.parse().ok())
-            .unwrap_or(files),
-    }
 }
 
 #[cfg(test)]

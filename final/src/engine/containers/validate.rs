@@ -9,7 +9,7 @@ use namespaces::CapSet;
 
 use super::config::Config;
 use super::host_config::{HostConfig, RestartPolicy, first_unknown};
-use super::{limits, security, signal};
+use super::{limits, log_options, security, signal};
 use crate::engine::config::Ulimit;
 use crate::engine::error::{Error, Result};
 use crate::network::extra_host;
@@ -27,7 +27,7 @@ pub(super) fn check(config: &Config, host: &HostConfig) -> Result<()> {
     modes(host)?;
     elsewhere(host)?;
     restart_policy(&host.restart_policy, host.auto_remove)?;
-    log_driver(host)?;
+    log_options::check(&host.log_config)?;
     rights(host)?;
     limits::of(host, false)?.validate().map_err(invalid)?;
     let resources = &host.resources;
@@ -255,35 +255,6 @@ pub(super) fn restart_policy(
     Ok(())
 }
 
-fn log_driver(host: &HostConfig) -> Result<()> {
-    let log = &host.log_config;
-    let known: &[&str] = match log.kind.as_str() {
-        "json-file" | "local" | "" => &["max-size", "max-file"],
-        "none" => &[],
-        other => {
-            return refuse(format!(
-                "logger: no log driver named '{other}' is registered"
-            ));
-        }
-    };
-    for (key, value) in &log.config {
-        if !known.contains(&key.as_str()) {
-            return refuse(format!(
-                "unknown log opt '{key}' for {} log driver",
-                log.kind
-            ));
-        }
-        let good = match key.as_str() {
-            "max-file" => value.parse::<u32>().is_ok_and(|count| count > 0),
-            _ => value == "-1" || limits::bytes(value).is_some(),
-        };
-        if !good {
-            return refuse(format!("invalid value for {key}: {value}"));
-        }
-    }
-    Ok(())
-}
-
 fn rights(host: &HostConfig) -> Result<()> {
     let lists = [("CapAdd", &host.cap_add), ("CapDrop", &host.cap_drop)];
     for (field, list) in lists {
@@ -447,7 +418,7 @@ mod tests {
             r#"{"RestartPolicy": {"Name": "always"}, "AutoRemove": true}"#,
             r#"{"RestartPolicy": {"Name": "no", "MaximumRetryCount": 3}}"#,
             r#"{"LogConfig": {"Type": "syslog"}}"#,
-            r#"{"LogConfig": {"Type": "json-file", "Config": {"tag": "x"}}}"#,
+            r#"{"LogConfig": {"Type": "json-file", "Config": {"size": "x"}}}"#,
             r#"{"LogConfig": {"Type": "local", "Config": {"max-size": "x"}}}"#,
             r#"{"CapAdd": ["CAP_FLY"]}"#,
             r#"{"SecurityOpt": ["magic=on"]}"#,

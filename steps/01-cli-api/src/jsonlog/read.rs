@@ -1,17 +1,18 @@
 //! Reading a log: the last lines, a span of time, and what is yet to come.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use flate2::read::GzDecoder;
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
-use super::{Entry, Stream, numbered};
+use super::{Entry, Stream, numbered, packed};
 use crate::Error;
 
 /// Which lines of a log.
@@ -85,7 +86,8 @@ impl Opened {
         // The watch comes before the files: what is appended between the two
         // would otherwise go unnoticed until the next line.
         let watch = query.follow.then(|| watch(path)).transpose()?;
-        let files = open_all(path, |number| open(&numbered(path, number)))?;
+        let files =
+            open_all(path, |number| open_or_unpack(&numbered(path, number)))?;
         let (path, query) = (path.to_owned(), query.clone());
         Ok(Opened { path, query, files, watch })
     }
@@ -287,6 +289,24 @@ fn open(path: &Path) -> Result<Option<File>, Error> {
         Err(it) if it.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(cause) => Err(Error::read(path)(cause)),
     }
+}
+
+/// The same for a file that may be packed: it is unpacked into one without
+/// a name, since a tail is looked for from the end.
+fn open_or_unpack(path: &Path) -> Result<Option<File>, Error> {
+    if let Some(file) = open(path)? {
+        return Ok(Some(file));
+    }
+    let path = packed(path);
+    let Some(file) = open(&path)? else { return Ok(None) };
+    let unpack = || {
+        let dir = path.parent().unwrap_or(Path::new("."));
+        let mut plain = tempfile::tempfile_in(dir)?;
+        io::copy(&mut GzDecoder::new(file), &mut plain)?;
+        plain.rewind()?;
+        Ok(Some(plain))
+    };
+    unpack().map_err(Error::read(&path))
 }
 
 /// Watches the directory, not the file, which rotation replaces.

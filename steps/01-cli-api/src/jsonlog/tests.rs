@@ -60,7 +60,8 @@ fn streams_keep_apart_and_a_last_line_needs_no_newline() {
 
 #[test]
 fn tail_counts_from_the_end_across_rotated_files() {
-    let rotation = Rotation { max_size: Some(300), max_file: 4 };
+    let rotation =
+        Rotation { max_size: Some(300), max_file: 4, ..Rotation::default() };
     let dir = filled(rotation, 12);
     let path = dir.path().join("x-json.log");
     assert!(numbered(&path, 2).exists());
@@ -75,7 +76,8 @@ fn tail_counts_from_the_end_across_rotated_files() {
 #[test]
 fn rotation_keeps_so_many_files_and_no_more() {
     for max_file in [1, 2, 3] {
-        let rotation = Rotation { max_size: Some(200), max_file };
+        let rotation =
+            Rotation { max_size: Some(200), max_file, ..Rotation::default() };
         let dir = filled(rotation, 50);
         let files = std::fs::read_dir(dir.path()).unwrap().count();
         assert_eq!(files, max_file as usize);
@@ -123,7 +125,8 @@ fn a_rotation_between_two_openings_shows_no_line_twice() {
 fn a_follower_sees_every_line_across_rotations_until_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
-    let rotation = Rotation { max_size: Some(2000), max_file: 50 };
+    let rotation =
+        Rotation { max_size: Some(2000), max_file: 50, ..Rotation::default() };
     let mut writer = Writer::open(&path, rotation).unwrap();
     let ended = AtomicBool::new(false);
     let (send, receive) = mpsc::channel();
@@ -187,4 +190,47 @@ proptest! {
         writer.finish(Stream::Stdout).unwrap();
         prop_assert_eq!(texts(&path, &Query::default()).concat(), text);
     }
+}
+
+#[test]
+fn attributes_stand_in_every_line_and_before_it_on_demand() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let pairs = [("tag", "a/b"), ("FOO", "x y&")];
+    let attrs: Attributes =
+        pairs.map(|(key, value)| (key.into(), value.into())).into();
+    let writer = Writer::open(&path, Rotation::default()).unwrap();
+    let mut writer = writer.with_attrs(attrs);
+    writer.push(Stream::Stdout, b"hi\n").unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let middle = r#""stream":"stdout","attrs":{"FOO":"x y&","tag":"a/b"},"#;
+    assert!(text.contains(middle), "{text}");
+    let mut entry = all(&path, &Query::default()).remove(0);
+    entry.show_details();
+    assert_eq!(entry.log, "FOO=x+y%26,tag=a%2Fb hi\n");
+}
+
+#[test]
+fn packed_files_are_read_as_others() {
+    let rotation =
+        Rotation { max_size: Some(400), max_file: 4, compress: true };
+    let dir = filled(rotation, 40);
+    let path = dir.path().join("x-json.log");
+    let mut names: Vec<_> = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|it| it.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let name = |it: &str| format!("x-json.log{it}");
+    let want = ["", ".1.gz", ".2.gz", ".3.gz"].map(name);
+    assert_eq!(names, want);
+    let lines = texts(&path, &Query::default());
+    let first = 40 - lines.len();
+    assert!(first < 28, "{first} lines are gone");
+    let want: Vec<_> = (first..40).map(|it| format!("line {it}\n")).collect();
+    assert_eq!(lines, want);
+    let tail = Query { tail: Some(12), ..Query::default() };
+    assert_eq!(texts(&path, &tail), want[want.len() - 12..]);
+    remove(&path).unwrap();
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }

@@ -1,13 +1,19 @@
 //! Writing a log: cutting output into lines, and files into pieces.
 
+use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use jiff::Timestamp;
 
-use super::{Line, MAX_LINE, Stream, numbered};
+use super::{
+    Attributes, Line, MAX_LINE, Stream, numbered, packed, remove_numbered,
+};
 use crate::Error;
 
 /// When a new file begins, and how many are kept.
@@ -17,11 +23,13 @@ pub struct Rotation {
     pub max_size: Option<u64>,
     /// Docker's `max-file`: files in all, at least 1.
     pub max_file: u32,
+    /// Docker's `compress`: all but the newest file are packed.
+    pub compress: bool,
 }
 
 impl Default for Rotation {
     fn default() -> Rotation {
-        Rotation { max_size: None, max_file: 1 }
+        Rotation { max_size: None, max_file: 1, compress: false }
     }
 }
 
@@ -33,6 +41,10 @@ pub struct Writer {
     file: File,
     size: u64,
     open: [Partial; 2],
+    attrs: Attributes,
+    /// A file that is being packed, which takes longer than a process may
+    /// be kept waiting for its log.
+    packing: Option<JoinHandle<()>>,
 }
 
 /// The beginning of a line whose end has not been read yet.
@@ -50,8 +62,22 @@ impl Writer {
     pub fn open(path: &Path, rotation: Rotation) -> Result<Writer, Error> {
         let file = append_to(path)?;
         let size = file.metadata().map_err(Error::read(path))?.len();
-        let open = Default::default();
-        Ok(Writer { path: path.to_owned(), rotation, file, size, open })
+        Ok(Writer {
+            path: path.to_owned(),
+            rotation,
+            file,
+            size,
+            open: Default::default(),
+            attrs: Attributes::new(),
+            packing: None,
+        })
+    }
+
+    /// The same with these attributes in every line.
+    #[must_use]
+    pub fn with_attrs(mut self, attrs: Attributes) -> Writer {
+        self.attrs = attrs;
+        self
     }
 
     /// Takes what has just been read from the process. Whole lines are in
@@ -85,7 +111,8 @@ impl Writer {
                 let rest = cut_inside_character(&mut partial.text);
                 let text = std::mem::replace(&mut partial.text, rest);
                 partial.since = (!partial.text.is_empty()).then_some(now);
-                encode(&mut lines, &text, stream, since)?;
+                let entry = (text.as_slice(), stream, since);
+                encode(&mut lines, entry, &self.attrs)?;
             }
         }
         self.append(&lines)
@@ -99,7 +126,8 @@ impl Writer {
         let partial = std::mem::take(self.partial(stream));
         let Some(since) = partial.since else { return Ok(()) };
         let mut line = Vec::new();
-        encode(&mut line, &partial.text, stream, since)?;
+        let entry = (partial.text.as_slice(), stream, since);
+        encode(&mut line, entry, &self.attrs)?;
         self.append(&line)
     }
 
@@ -127,6 +155,7 @@ impl Writer {
     /// Shifts `NAME.1` to `NAME.2` and so on, oldest first, so that a crash
     /// in between loses no file but the one that was to go anyway.
     fn rotate(&mut self) -> Result<(), Error> {
+        self.wait_for_packing();
         let keep = self.rotation.max_file.max(1);
         if keep == 1 {
             // Nothing may be kept. Readers notice that the file is shorter.
@@ -135,17 +164,64 @@ impl Writer {
                 .map_err(Error::write("empty the log", &self.path))?;
         }
         for number in (0..keep - 1).rev() {
-            let from = numbered(&self.path, number);
+            self.shift(number)?;
+        }
+        self.file = append_to(&self.path)?;
+        self.size = 0;
+        if self.rotation.compress && keep > 1 {
+            let file = numbered(&self.path, 1);
+            // One that cannot be packed is kept as it is, and read so.
+            self.packing = Some(std::thread::spawn(move || {
+                let _ = pack(&file);
+            }));
+        }
+        Ok(())
+    }
+
+    /// Gives a file the next number, packed or not.
+    fn shift(&self, number: u32) -> Result<(), Error> {
+        remove_numbered(&self.path, number + 1)?;
+        let plain = [number, number + 1].map(|it| numbered(&self.path, it));
+        let gz = plain.each_ref().map(|it| packed(it));
+        for [from, to] in [plain, gz] {
             if from.exists() {
-                let to = numbered(&self.path, number + 1);
                 fs::rename(&from, &to)
                     .map_err(Error::write("rotate the log", &from))?;
             }
         }
-        self.file = append_to(&self.path)?;
-        self.size = 0;
         Ok(())
     }
+
+    fn wait_for_packing(&mut self) {
+        if let Some(packing) = self.packing.take() {
+            // It has nothing to tell.
+            let _ = packing.join();
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.wait_for_packing();
+    }
+}
+
+/// Packs a file. Whoever reads meanwhile, or after a crash half-way, finds
+/// the one or the other, and never half of it.
+fn pack(file: &Path) -> io::Result<()> {
+    let target = packed(file);
+    let half = target.with_extension("tmp");
+    let half_file = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o640)
+        .open(&half)?;
+    let mut packer = GzEncoder::new(half_file, Compression::default());
+    io::copy(&mut File::open(file)?, &mut packer)?;
+    packer.finish()?;
+    fs::rename(&half, &target)?;
+    fs::remove_file(file)
 }
 
 /// With O_APPEND every write goes to the end, wherever that is by then.
@@ -163,13 +239,15 @@ fn append_to(path: &Path) -> Result<File, Error> {
 /// hold, become U+FFFD, as in Docker.
 fn encode(
     out: &mut Vec<u8>,
-    text: &[u8],
-    stream: Stream,
-    time: Timestamp,
+    (text, stream, time): (&[u8], Stream, Timestamp),
+    attrs: &Attributes,
 ) -> Result<(), Error> {
-    let log = String::from_utf8_lossy(text);
-    let time = time.to_string().into();
-    let line = Line { log, stream: stream.name(), time };
+    let line = Line {
+        log: String::from_utf8_lossy(text),
+        stream: stream.name(),
+        attrs: Cow::Borrowed(attrs),
+        time: time.to_string().into(),
+    };
     serde_json::to_writer(&mut *out, &line).map_err(Error::Encode)?;
     out.push(b'\n');
     Ok(())
