@@ -55,9 +55,24 @@ fn activated(
     activation::sockets(which)?.into_iter().map(listen).collect()
 }
 
+/// Lets the members of a group, by its name or number, use a socket.
+fn give_to(group: &str, socket: &Path) -> anyhow::Result<()> {
+    let known = nix::unistd::Group::from_name(group)
+        .with_context(|| format!("cannot look the group {group} up"))?;
+    let id = known.map(|it| it.gid.as_raw()).or_else(|| group.parse().ok());
+    let Some(id) = id else { bail!("group {group} not found") };
+    std::os::unix::fs::chown(socket, None, Some(id)).with_context(|| {
+        format!("cannot give {} to the group {group}", socket.display())
+    })
+}
+
 async fn bind(host: &str, settings: &Settings) -> anyhow::Result<Listener> {
     if let Some(path) = host.strip_prefix("unix://") {
-        return Ok(bind_unix(Path::new(path))?);
+        let listener = bind_unix(Path::new(path))?;
+        if let Some(group) = &settings.dockerd.group {
+            give_to(group, Path::new(path))?;
+        }
+        return Ok(listener);
     }
     let Some(address) = host.strip_prefix("tcp://") else {
         bail!(

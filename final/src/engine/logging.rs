@@ -38,7 +38,11 @@ impl Handle {
     }
 }
 
-fn level(settings: &Settings) -> anyhow::Result<LevelFilter> {
+/// How much is to be said.
+///
+/// # Errors
+/// A level that is none.
+pub fn level(settings: &Settings) -> anyhow::Result<LevelFilter> {
     Ok(match settings.log_level.as_deref() {
         _ if settings.debug => LevelFilter::DEBUG,
         None | Some("info") => LevelFilter::INFO,

@@ -144,6 +144,12 @@ impl Engine {
         let config = self.config();
         let log = config.log_driver.as_deref().unwrap_or("json-file");
         let shim = |name| (name, json!({ "path": "skiff shim" }));
+        let pools = &self.config().dockerd.default_address_pools;
+        let pools: Vec<_> = pools
+            .iter()
+            .map(|it| json!({ "Base": it.base, "Size": it.size }))
+            .collect();
+        let pools = Some(pools).filter(|all| !all.is_empty());
         let runtimes = BTreeMap::from(validate::RUNTIMES.map(shim));
         let mut security = vec!["name=seccomp,profile=builtin".to_owned()];
         if config.rootless.is_some() {
@@ -173,7 +179,7 @@ impl Engine {
             "GenericResources": null,
             "Labels": config.labels,
             "Runtimes": runtimes,
-            "DefaultRuntime": "skiff",
+            "DefaultRuntime": self.config().dockerd.runtime(),
             "InitBinary": "skiff",
             "ContainerdCommit": { "ID": "" },
             "RuncCommit": { "ID": "" },
@@ -184,7 +190,7 @@ impl Engine {
             "ProductLicense": "",
             "CDISpecDirs": [],
             "Swarm": swarm(),
-            "DefaultAddressPools": null,
+            "DefaultAddressPools": pools,
             "Warnings": self.warnings(),
         })
     }

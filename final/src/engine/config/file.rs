@@ -1,11 +1,13 @@
 //! `daemon.json`: reading it, joining it with the flags, and reading it
 //! again while the daemon runs.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde_json::{Map, Value, json};
 
+use super::dockerd::{Dockerd, REFUSED};
 use super::{CONFIG_FILE, Settings};
 use crate::engine::events::{Attributes, attributes};
 
@@ -16,6 +18,12 @@ impl Settings {
     /// A sentence that names the file and the key. A key given in both
     /// places is refused, as dockerd does: nobody could tell which counts.
     pub fn with_file(self) -> anyhow::Result<Settings> {
+        let settings = self.joined_with_file()?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn joined_with_file(self) -> anyhow::Result<Settings> {
         let path = self.file();
         match std::fs::read_to_string(&path) {
             Ok(text) => self.merge(&text).with_context(|| unusable(&path)),
@@ -86,6 +94,7 @@ impl Settings {
         if says("live-restore") {
             settings.live_restore = new.live_restore;
         }
+        settings.check()?;
         Ok(settings)
     }
 
@@ -98,7 +107,8 @@ impl Settings {
             ("labels", &list(&self.labels)),
             ("registry-mirrors", &list(&self.registry_mirrors)),
             ("insecure-registries", &list(&self.insecure_registries)),
-            ("live-restore", &self.live_restore.to_string()),
+            // As in /info: containers always outlive the daemon.
+            ("live-restore", "true"),
             ("default-shm-size", &self.shm_size().to_string()),
         ]);
         if let Some(downloads) = downloads {
@@ -134,9 +144,16 @@ fn unusable(path: &Path) -> String {
 /// `registry-mirors` that is silently ignored costs an afternoon.
 fn known_keys(text: &str) -> anyhow::Result<Map<String, Value>> {
     let keys: Map<String, Value> = serde_json::from_str(text)?;
+    let refused = REFUSED.iter().find(|(key, _)| keys.contains_key(*key));
+    if let Some((key, why)) = refused {
+        bail!("{key} is a setting of dockerd that cannot be had here: {why}");
+    }
     let unknown: Vec<_> = keys
         .keys()
-        .filter(|key| !KEYS.contains(&key.as_str()))
+        .filter(|key| {
+            let key = key.as_str();
+            !Settings::KEYS.contains(&key) && !Dockerd::KEYS.contains(&key)
+        })
         .map(String::as_str)
         .collect();
     if !unknown.is_empty() {
@@ -175,6 +192,16 @@ impl<T> Optional for Vec<T> {
     }
 }
 
+impl<V> Optional for BTreeMap<String, V> {
+    fn is_given(&self) -> bool {
+        !self.is_empty()
+    }
+
+    fn or_given(self, other: Self) -> Self {
+        if self.is_empty() { other } else { self }
+    }
+}
+
 impl Optional for bool {
     fn is_given(&self) -> bool {
         *self
@@ -187,13 +214,13 @@ impl Optional for bool {
 
 /// What is to be said of every key, said once.
 macro_rules! keys {
-    ($($key:literal => $field:ident),* $(,)?) => {
-        /// Every key of the file.
-        const KEYS: &[&str] = &[$($key),*];
+    ($settings:ident: $($key:literal => $field:ident),* $(,)?) => {
+        impl $settings {
+            /// Every key of the file.
+            const KEYS: &[&str] = &[$($key),*];
 
-        impl Settings {
             /// Whether a flag was given, by its key in the file.
-            fn is_set(&self, key: &str) -> bool {
+            fn is_given(&self, key: &str) -> bool {
                 match key {
                     $($key => self.$field.is_given(),)*
                     _ => false,
@@ -201,19 +228,55 @@ macro_rules! keys {
             }
 
             /// These settings, and `other`'s where nothing is said here.
-            fn or(self, other: Settings) -> Settings {
-                Settings {
-                    config_file: self.config_file,
-                    validate: self.validate,
-                    rootless: None,
+            #[allow(clippy::needless_update, reason = "not in both")]
+            fn joined(self, other: $settings) -> $settings {
+                $settings {
                     $($field: self.$field.or_given(other.$field),)*
+                    ..self
                 }
             }
         }
     };
 }
 
+impl Settings {
+    fn is_set(&self, key: &str) -> bool {
+        self.is_given(key) || self.dockerd.is_given(key)
+    }
+
+    fn or(mut self, mut other: Settings) -> Settings {
+        let theirs = std::mem::take(&mut other.dockerd);
+        let dockerd = std::mem::take(&mut self.dockerd).joined(theirs);
+        Settings { dockerd, ..self.joined(other) }
+    }
+}
+
 keys! {
+    Dockerd:
+    "default-address-pools" => default_address_pools,
+    "default-ipc-mode" => default_ipc_mode,
+    "default-cgroupns-mode" => default_cgroupns_mode,
+    "default-runtime" => default_runtime,
+    "group" => group,
+    "max-concurrent-uploads" => max_concurrent_uploads,
+    "shutdown-timeout" => shutdown_timeout,
+    "storage-driver" => storage_driver,
+    "exec-opts" => exec_opts,
+    "seccomp-profile" => seccomp_profile,
+    "userland-proxy" => userland_proxy,
+    "iptables" => iptables,
+    "ip6tables" => ip6tables,
+    "ip-forward" => ip_forward,
+    "ip-masq" => ip_masq,
+    "ipv6" => ipv6,
+    "selinux-enabled" => selinux_enabled,
+    "experimental" => experimental,
+    "features" => features,
+    "runtimes" => runtimes,
+}
+
+keys! {
+    Settings:
     "hosts" => hosts,
     "tls" => tls,
     "tlsverify" => tlsverify,

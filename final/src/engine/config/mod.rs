@@ -4,6 +4,7 @@
 //! neither is an error that names it: a typo in `registry-mirors` that is
 //! silently ignored costs an afternoon.
 
+mod dockerd;
 mod file;
 
 use std::collections::BTreeMap;
@@ -13,9 +14,12 @@ use std::sync::Arc;
 use clap::Parser;
 use serde::Deserialize;
 
-use super::containers::bytes;
+use dockerd::Dockerd;
+
 use super::containers::host_config::LogConfig;
+use super::containers::{bytes, log_options};
 use super::error::{Error, Result};
+use super::logging;
 use crate::network::{self, DefaultBridge};
 use crate::rootless::{Rootless, private_directory};
 
@@ -25,7 +29,7 @@ pub const CONFIG_FILE: &str = "/etc/skiff/daemon.json";
 /// `skiff daemon`'s flags, by dockerd's names.
 #[derive(Debug, Clone, Default, Parser, Deserialize)]
 #[command(name = "skiff daemon", about = "Run the engine in the foreground")]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(default, rename_all = "kebab-case")]
 pub struct Settings {
     /// Read settings from this file [default: /etc/skiff/daemon.json]
     #[arg(long, value_name = "FILE")]
@@ -145,6 +149,10 @@ pub struct Settings {
     /// Largest packet on the default bridge, in bytes
     #[arg(long, value_name = "BYTES")]
     pub mtu: Option<u32>,
+    /// What else dockerd's users set.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub dockerd: Dockerd,
     /// The namespaces that an ordinary user's daemon has moved into.
     #[arg(skip)]
     #[serde(skip)]
@@ -229,6 +237,24 @@ impl Settings {
             .unwrap_or(DOCKERS)
     }
 
+    /// Refuses what a start would refuse, before anything is made.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] that names the setting.
+    pub fn check(&self) -> Result<()> {
+        self.dockerd.check().map_err(Error::Invalid)?;
+        log_options::check(&self.log_config())
+            .map_err(|it| it.context("failed to set log opts"))?;
+        logging::level(self).map_err(|why| Error::Invalid(why.to_string()))?;
+        if let Some(size) = &self.default_shm_size
+            && bytes(size).is_none()
+        {
+            let text = format!("default-shm-size: invalid size: '{size}'");
+            return Err(Error::Invalid(text));
+        }
+        self.network_options(Path::new("/")).map(drop)
+    }
+
     /// What concerns networks.
     ///
     /// # Errors
@@ -253,6 +279,10 @@ impl Settings {
             options.host_binding = Some(address);
         }
         options.mtu = self.mtu;
+        let pools = self.dockerd.pools().map_err(Error::Invalid)?;
+        if !pools.is_empty() {
+            options.pools = pools;
+        }
         if let Some(rootless) = &self.rootless {
             options.keeper = Some(Arc::clone(&rootless.keeper));
             options.reserved.clone_from(&rootless.host_routes);

@@ -164,15 +164,19 @@ impl Engine {
         }
         self.log_defaults(&mut host.log_config);
         if host.runtime.is_empty() {
-            "skiff".clone_into(&mut host.runtime);
+            self.config().dockerd.runtime().clone_into(&mut host.runtime);
         }
         let fill = |mode: &mut String, word: &str| {
             if mode.is_empty() {
                 word.clone_into(mode);
             }
         };
-        fill(&mut host.ipc_mode, "private");
-        fill(&mut host.cgroupns_mode, "private");
+        let dockerd = &self.config().dockerd;
+        let word = |it: &Option<String>| {
+            it.clone().unwrap_or_else(|| "private".to_owned())
+        };
+        fill(&mut host.ipc_mode, &word(&dockerd.default_ipc_mode));
+        fill(&mut host.cgroupns_mode, &word(&dockerd.default_cgroupns_mode));
         fill(&mut host.restart_policy.name, "no");
         if host.shm_size == 0 {
             host.shm_size = self.config().shm_size();

@@ -34,8 +34,11 @@ impl Engine {
         request: &Request,
         progress: &Progress,
     ) -> Result<()> {
+        let uploads = self.config().dockerd.max_concurrent_uploads;
+        let usual = PullOptions::default().concurrent;
         let options = PullOptions {
             cancel: progress.cancel(),
+            concurrent: uploads.unwrap_or(usual),
             ..self.pull_options(None, request.auth.clone())
         };
         let report = |step: Step| super::pull::tell(progress, &step);
