@@ -11,6 +11,7 @@ mod anchors;
 mod attacks;
 mod doctor;
 mod lint;
+mod minutes;
 mod pack;
 mod pictures;
 mod prices;

@@ -31,8 +31,11 @@ The workshop, without a network. On each machine that has Rust:
 
     sha256sum -c SHA256SUMS
     tar -xzf sources.tar.gz && cd skiff
-    cargo build --offline --workspace
+    for package in final book $(ls steps | sed s/^/step-/); do
+        cargo build --offline -p $package
+    done
     export PATH=\"$PWD/target/debug:$PATH\"
+    sudo env PATH=\"$PATH:/usr/sbin\" HOME=\"$HOME\" bash
     skiff load -i ../images.tar
 
 The book is book/index.html; any browser can open it. One machine can give

@@ -30,7 +30,7 @@ use mdbook_preprocessor::{Preprocessor, PreprocessorContext};
 use similar::TextDiff;
 
 use crate::workshop::page;
-use crate::{anchors, attacks, pictures, prices};
+use crate::{anchors, attacks, minutes, pictures, prices};
 
 /// The mdBook preprocessor that expands the directives and fails if an
 /// anchor of the sources or a picture is shown nowhere.
@@ -205,7 +205,8 @@ impl Preprocessor for Weave {
             if failure.is_some() {
                 return;
             }
-            match self.expand(&chapter.content) {
+            let woven = self.expand(&chapter.content);
+            match woven.and_then(|it| minutes::check(&it).map(|()| it)) {
                 Ok(text) => chapter.content = text,
                 Err(error) => {
                     failure = Some(error.context(chapter.name.clone()));

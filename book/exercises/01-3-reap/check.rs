@@ -36,6 +36,12 @@ pub fn check() -> Verdict {
     // one glance at it would do.
     let short = learner::start(Command::new("sleep").arg("0.1"))
         .map_err(|error| failed("error", "start", &error))?;
+    for _ in 0..500 {
+        match state(short) {
+            None | Some('Z') => break,
+            _ => sleep(Duration::from_millis(10)),
+        }
+    }
     sleep(Duration::from_millis(300));
     if state(short) == Some('Z') {
         return Err(observed(
