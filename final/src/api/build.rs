@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use cgroups::Limits;
 use cli_api::server::{ApiError, Params};
 use futures_util::StreamExt;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use layers::build::{BuildOptions, Entitlement};
 use serde::Deserialize;
 
@@ -41,6 +41,7 @@ pub fn routes() -> Router<Arc<Engine>> {
     Router::new()
         .route("/build", post(build))
         .route("/build/prune", post(prune))
+        .route("/build/cancel", post(cancel))
 }
 
 async fn build(
@@ -162,6 +163,8 @@ fn session_build(query: &Query) -> Result<SessionBuild, ApiError> {
         attrs,
         entitlements: host.into_iter().collect(),
         outputs,
+        quiet: query.flag("q"),
+        id: query.get("buildid").to_owned(),
     })
 }
 
@@ -175,6 +178,12 @@ fn asked(query: &Query, headers: &HeaderMap) -> Result<Request, ApiError> {
         hold_failed: query.get("keepfailed") == "held",
         logins: Logins::from_headers(headers),
     })
+}
+
+/// For builds with a session; others end with their connection.
+async fn cancel(State(engine): Shared, Params(query): Pairs) -> StatusCode {
+    engine.running.cancel(Query(query).get("id"));
+    StatusCode::OK
 }
 
 async fn prune(

@@ -43,4 +43,4 @@ mod wire;
 
 pub use control::serve;
 pub use sessions::{Introduction, Session, Sessions};
-pub use trace::{SessionBuild, build_with_session};
+pub use trace::{Running, SessionBuild, build_with_session};

@@ -3,12 +3,14 @@
 //! The files come from the session and the progress is BuildKit's; only the
 //! request is the old one, and the progress comes as lines of JSON.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
+use layers::registry::Cancel;
 use prost::Message;
 use serde_json::{Value, json};
 
@@ -31,6 +33,48 @@ pub struct SessionBuild {
     pub entitlements: Vec<String>,
     /// `--output`: its type and the rest.
     pub outputs: Vec<(String, Attrs)>,
+    /// Say the image's ID as a text as well (`-q`).
+    pub quiet: bool,
+    /// The client's name for the build, by which it may be given up.
+    pub id: String,
+}
+
+/// The builds that can be given up by name: their clients say so on another
+/// connection.
+#[derive(Debug, Default)]
+pub struct Running(Mutex<BTreeMap<String, Cancel>>);
+
+impl Running {
+    /// `POST /build/cancel`. Of one that is not known there is nothing to
+    /// end.
+    pub fn cancel(&self, id: &str) {
+        if let Some(cancel) = self.lock().get(id) {
+            cancel.cancel();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Cancel>> {
+        // Whole at any moment, whoever panicked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Its place among them.
+struct Place(Arc<Engine>, String);
+
+impl Place {
+    fn take(engine: &Arc<Engine>, id: String, job: &Job) -> Place {
+        let mut running = engine.running.lock();
+        running.insert(id.clone(), job.cancel.clone());
+        drop(running);
+        Place(engine.clone(), id)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.running.lock().remove(&self.1);
+    }
 }
 
 /// Builds; the lines of the answer. Dropped, they end the build.
@@ -48,6 +92,7 @@ pub fn build_with_session(
         ..SolveRequest::default()
     });
     let guard = Guard(job.clone());
+    let place = Place::take(&engine, asked.id, &job);
     let watched = job.clone().watch().filter_map(async |told| {
         let bytes = STANDARD.encode(told.ok()?.encode_to_vec());
         Some(line(&json!({ "id": "moby.buildkit.trace", "aux": bytes })))
@@ -60,10 +105,10 @@ pub fn build_with_session(
     });
     let last = stream::once(async move {
         let outcome = told.await.unwrap_or_else(|it| Err(Status::unknown(it)));
-        drop(guard);
-        last_line(outcome)
+        drop((guard, place));
+        stream::iter(last_lines(outcome, asked.quiet))
     });
-    watched.chain(last.filter_map(async |it| it))
+    watched.chain(last.flatten())
 }
 
 async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<Response, Status> {
@@ -78,19 +123,25 @@ async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<Response, Status> {
 }
 
 /// The image, or why there is none. Files at the client's are no image.
-fn last_line(outcome: Result<Response, Status>) -> Option<Bytes> {
+fn last_lines(outcome: Result<Response, Status>, quiet: bool) -> Vec<Bytes> {
+    let mut lines = Vec::new();
     match outcome {
         Ok(response) => {
-            let id = response.get("containerimage.config.digest")?;
-            let aux = json!({ "ID": id });
-            Some(line(&json!({ "id": "moby.image.id", "aux": aux })))
+            if let Some(id) = response.get("containerimage.config.digest") {
+                let aux = json!({ "ID": id });
+                lines.push(json!({ "id": "moby.image.id", "aux": aux }));
+                let text =
+                    quiet.then(|| json!({ "stream": format!("{id}\n") }));
+                lines.extend(text);
+            }
         }
         Err(status) => {
             let text = status.message;
             let detail = json!({ "message": text });
-            Some(line(&json!({ "errorDetail": detail, "error": text })))
+            lines.push(json!({ "errorDetail": detail, "error": text }));
         }
     }
+    lines.iter().map(line).collect()
 }
 
 fn line(value: &Value) -> Bytes {

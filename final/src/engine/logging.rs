@@ -1,7 +1,7 @@
 //! The daemon's own messages, on standard error.
 
 use anyhow::{Context, bail};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -22,7 +22,9 @@ pub fn start(settings: &Settings) -> anyhow::Result<Handle> {
     let messages = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false)
-        .with_filter(level);
+        .with_filter(level)
+        // Every frame of HTTP/2 is no news of the engine's.
+        .with_filter(filter_fn(|it| !it.target().starts_with("h2::")));
     tracing_subscriber::registry().with(messages).init();
     Ok(Handle(handle))
 }

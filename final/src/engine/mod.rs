@@ -40,7 +40,7 @@ use tokio::runtime::Handle;
 
 pub use error::{Error, Result};
 
-use crate::buildkit::Sessions;
+use crate::buildkit::{Running, Sessions};
 use crate::network::Networks;
 use config::Settings;
 use containers::{Container, Containers};
@@ -64,6 +64,8 @@ pub struct Engine {
     pub containers: Containers,
     /// Clients that stand ready for the questions of their builds.
     pub sessions: Sessions,
+    /// Builds that can be given up by name.
+    pub running: Running,
     /// For blocking code that must wait for something asynchronous.
     pub runtime: Handle,
     /// This node's name for itself, kept in the data root.
@@ -102,6 +104,7 @@ impl Engine {
             node_id: system::node_id(&root)?,
             settings: RwLock::new(Arc::new(config)),
             sessions: Sessions::default(),
+            running: Running::default(),
             runtime,
             root,
         });
