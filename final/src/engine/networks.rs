@@ -177,12 +177,14 @@ impl Engine {
         name: &str,
         force: bool,
     ) -> Result<()> {
-        let network = self.networks.inspect(network)?;
         let container = match self.containers.find(name) {
             Ok(container) => container,
-            Err(_) if force => return self.cut(&network, name),
+            Err(_) if force => {
+                return self.cut(&self.networks.inspect(network)?, name);
+            }
             Err(error) => return Err(error),
         };
+        let network = self.networks.inspect(network)?;
         let _verb = container.begin();
         if network.name == "host" {
             return Err(Error::Forbidden(

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bollard::exec::{CreateExecOptions, ResizeExecOptions, StartExecResults};
-use bollard::models::ContainerCreateBody;
+use bollard::models::{ContainerCreateBody, ResourcesUlimits};
 use futures_util::StreamExt;
 
 use super::daemon::{Daemon, sh};
@@ -44,6 +44,29 @@ async fn an_exec_hears_of_whom_its_container_was_linked_to_and_no_other() {
     assert!(succeeds(&daemon, "web", untold).await, "that is another one");
     daemon.remove("web").await;
     daemon.remove("db").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exec_keeps_the_limits_of_its_container() {
+    let test = "an_exec_keeps_the_limits_of_its_container";
+    let Some(daemon) = Daemon::start(test).await else { return };
+    let mut body = sh("sleep 1000");
+    let host = body.host_config.as_mut().unwrap();
+    host.ulimits = Some(vec![ResourcesUlimits {
+        name: Some("nofile".to_owned()),
+        soft: Some(1024),
+        hard: Some(2048),
+    }]);
+    host.oom_score_adj = Some(300);
+    daemon.run("aa", body).await;
+    for line in [
+        "test $(ulimit -n) = 1024",
+        "test $(ulimit -Hn) = 2048",
+        "test $(cat /proc/self/oom_score_adj) = 300",
+    ] {
+        assert!(succeeds(&daemon, "aa", line).await, "{line}");
+    }
+    daemon.remove("aa").await;
 }
 
 /// Whether a file below says so.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bollard::container::LogOutput;
 use bollard::exec::{CreateExecOptions, StartExecOptions};
 use bollard::models::{
-    HealthConfig, RestartPolicy, RestartPolicyNameEnum as Policy,
+    ContainerStateStatusEnum, HealthConfig, RestartPolicy,
+    RestartPolicyNameEnum as Policy,
 };
 use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::TryStreamExt;
@@ -165,6 +166,14 @@ async fn a_policy_starts_again_until_a_person_stops_it() {
         let inspect = daemon.docker.inspect_container("aa", None).await;
         inspect.unwrap().restart_count.unwrap()
     };
+    let decided = async |daemon: &Daemon| {
+        let aa = daemon.docker.inspect_container("aa", None).await.unwrap();
+        let status = aa.state.unwrap().status.unwrap();
+        let restarting = status == ContainerStateStatusEnum::RESTARTING;
+        assert!(!restarting || aa.restart_count > Some(0));
+        restarting
+    };
+    daemon.until("it is to be restarted", decided).await;
     daemon.until("three restarts", async |it| count(it).await >= 3).await;
     daemon.docker.stop_container("aa", None).await.unwrap();
     assert_eq!(daemon.status("aa").await, "exited");

@@ -133,6 +133,15 @@ impl Hierarchy {
         self.mounts.iter().any(|m| m.base.is_some())
     }
 
+    /// Whether the kernel counts swap per group: v1 does not if it was booted
+    /// with `swapaccount=0`, as Debian and Ubuntu long were.
+    pub fn counts_swap(&self) -> bool {
+        self.mounts.iter().filter(|it| it.has(Kind::Memory)).all(|mount| {
+            let counter = mount.point.join("memory.memsw.limit_in_bytes");
+            mount.version == Version::V2 || counter.exists()
+        })
+    }
+
     /// Whether limits of this kind can be kept at all.
     pub fn has(&self, kind: Kind) -> bool {
         let offers = |mount: &Mount, base: &Path| match mount.version {

@@ -91,6 +91,7 @@ impl Engine {
     /// # Errors
     /// In Docker's words; nothing is left behind.
     pub fn create(&self, name: &str, mut wish: Request) -> Result<Created> {
+        wish.host.resources.fill_in();
         validate::check(&wish.config, &wish.host)?;
         // By its ID, too, it is the host's network and no other.
         let mode = self.networks.name_of(&wish.host.network_mode);

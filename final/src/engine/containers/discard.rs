@@ -22,6 +22,14 @@ pub(super) fn discard(
     if !host.has(Kind::Memory) {
         memory(wanted, &mut lines);
     }
+    let swaps = wanted.memory > 0 && wanted.memory_swap != -1;
+    if swaps && !host.counts_swap() {
+        wanted.memory_swap = -1;
+        lines.push(
+            "Your kernel does not support swap limit capabilities or the \
+             cgroup is not mounted. Memory limited without swap.",
+        );
+    }
     if !host.has(Kind::Pids) && wanted.pids_limit.take() > Some(0) {
         lines.push(
             "Your kernel does not support PIDs limit capabilities or the \

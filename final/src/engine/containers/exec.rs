@@ -337,7 +337,7 @@ impl Engine {
         };
         let groups = record.host_config.group_add.clone();
         process.user = User { name, groups: groups.unwrap_or_default() };
-        spec::rights(self, &record.host_config, &mut process)?;
+        spec::restrict(self, &record.host_config, &mut process)?;
         if config.privileged {
             process.capabilities = CapSet::held();
             process.seccomp = None;

@@ -55,6 +55,7 @@ impl Engine {
             if again.is_some() { Step::ExitToRestart } else { Step::Exit };
         let noted = container.advance(step, |record| {
             record.own.in_use = false;
+            record.restart_count += u64::from(again.is_some());
             record.state.exit_code = exit.code;
             record.state.oom_killed = exit.oom_killed;
             record.state.error.clone_from(&exit.error);
@@ -109,8 +110,7 @@ impl Engine {
         if container.status() != Status::Restarting {
             return;
         }
-        let counted = container.change(|record| record.restart_count += 1);
-        let started = counted.and_then(|()| self.start_begun(container));
+        let started = self.start_begun(container);
         drop(verb);
         if let Err(error) = started {
             tracing::warn!("cannot restart {}: {error}", container.id);

@@ -111,6 +111,17 @@ pub struct Resources {
     pub unknown: Map<String, Value>,
 }
 
+impl Resources {
+    /// What Docker adds to a new container's wishes: as much swap again as
+    /// memory. A swappiness of −1 is what its command sends for none.
+    pub(super) fn fill_in(&mut self) {
+        if self.memory > 0 && self.memory_swap == 0 {
+            self.memory_swap = self.memory.saturating_mul(2);
+        }
+        self.memory_swappiness = self.memory_swappiness.filter(|it| *it != -1);
+    }
+}
+
 /// Which log driver, with its options.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

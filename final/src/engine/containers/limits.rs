@@ -39,15 +39,6 @@ pub(super) fn of(host: &HostConfig, look: bool) -> Result<Limits> {
 /// # Errors
 /// [`Error::Invalid`] for a negative amount.
 pub(super) fn of_resources(resources: &Resources) -> Result<Limits> {
-    if resources.nano_cpus > 0
-        && (resources.cpu_quota > 0 || resources.cpu_period > 0)
-    {
-        return Err(Error::Invalid(
-            "Conflicting options: Nano CPUs and CPU Period or Quota cannot \
-             both be set"
-                .to_owned(),
-        ));
-    }
     let mut limits = Limits {
         pids: resources.pids_limit.filter(|limit| *limit != 0),
         ..Limits::default()
@@ -77,11 +68,20 @@ fn memory(from: &Resources, to: &mut Limits) -> Result<()> {
     to.memory_swap = signed(from.memory_swap);
     to.memory_reservation =
         amount("memory reservation", from.memory_reservation)?;
-    // −1 is what the docker command sends for "not given".
-    to.memory_swappiness =
-        from.memory_swappiness.and_then(|value| u64::try_from(value).ok());
+    to.memory_swappiness = swappiness(from.memory_swappiness)?;
     to.oom_kill_disable = from.oom_kill_disable.unwrap_or(false);
     Ok(())
+}
+
+/// −1 is what the docker command sends for "not given".
+fn swappiness(value: Option<i64>) -> Result<Option<u64>> {
+    let given = value.filter(|value| *value != -1);
+    given.map(u64::try_from).transpose().map_err(|_| {
+        Error::Invalid(format!(
+            "Invalid value: {}, valid memory swappiness range is 0-100",
+            given.unwrap_or_default()
+        ))
+    })
 }
 
 fn cpu(from: &Resources, to: &mut Limits) -> Result<()> {

@@ -148,20 +148,19 @@ fn process(engine: &Engine, record: &Record) -> Result<Process> {
         name: config.user.clone(),
         groups: host.group_add.clone().unwrap_or_default(),
     };
-    rights(engine, host, &mut process)?;
-    process.rlimits = rlimits(engine, host);
-    process.oom_score_adj =
-        Some(host.oom_score_adj).filter(|adjust| *adjust != 0);
+    restrict(engine, host, &mut process)?;
     process.init = host.init.unwrap_or(engine.config().init)
         && !host.pid_mode.starts_with("container:");
     Ok(process)
 }
 
-/// Capabilities, seccomp and `no_new_privs`.
+/// What holds for every process of the container, its first as well as those
+/// of execs and probes: capabilities, seccomp, `no_new_privs`, ulimits and
+/// the OOM killer's interest in it.
 ///
 /// # Errors
 /// [`Error::Invalid`] for an unknown security option.
-pub(super) fn rights(
+pub(super) fn restrict(
     engine: &Engine,
     host: &HostConfig,
     process: &mut Process,
@@ -173,6 +172,9 @@ pub(super) fn rights(
     process.no_new_privs =
         options.no_new_privileges || engine.config().no_new_privileges;
     process.seccomp = options.seccomp.filter(|_| !host.privileged);
+    process.rlimits = rlimits(engine, host);
+    process.oom_score_adj =
+        Some(host.oom_score_adj).filter(|adjust| *adjust != 0);
     Ok(())
 }
 

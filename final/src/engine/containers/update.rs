@@ -39,7 +39,10 @@ impl Engine {
         let _verb = container.begin();
         let auto_remove = self.removes_itself(&container);
         validate::restart_policy(&update.restart_policy, auto_remove)?;
+        validate::resources(&update.resources)?;
         let mut all = container.with(|it| it.host_config.resources.clone());
+        let refused = format!("Cannot update container {}", container.id);
+        agrees(&all, &update.resources).map_err(|it| it.context(&refused))?;
         merge(&mut all, &update.resources);
         let merged = limits::of_resources(&all)?;
         merged.validate().map_err(|it| Error::Invalid(it.to_string()))?;
@@ -93,6 +96,34 @@ impl Engine {
     }
 }
 
+/// What cannot be changed without its other half, in Docker's words and with
+/// Docker's statuses.
+fn agrees(old: &Resources, new: &Resources) -> Result<()> {
+    let conflicts = [
+        (new.nano_cpus, old.cpu_period, "Nano CPUs", "CPU Period has"),
+        (new.nano_cpus, old.cpu_quota, "Nano CPUs", "CPU Quota has"),
+        (new.cpu_period, old.nano_cpus, "CPU Period", "NanoCPUs has"),
+        (new.cpu_quota, old.nano_cpus, "CPU Quota", "NanoCPUs has"),
+    ];
+    for (changed, set, what, why) in conflicts {
+        if changed > 0 && set > 0 {
+            return Err(Error::Conflict(format!(
+                "Conflicting options: {what} cannot be updated as {why} \
+                 already been set"
+            )));
+        }
+    }
+    // Also where there is no limit for swap: as in Docker, both are given.
+    if new.memory > old.memory_swap && new.memory_swap == 0 && new.memory != 0 {
+        return Err(Error::Internal(
+            "Memory limit should be smaller than already set memoryswap \
+             limit, update the memoryswap at the same time"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
 /// Takes over what is set in `new`.
 fn merge(old: &mut Resources, new: &Resources) {
     let unset = Resources::default();
@@ -108,4 +139,51 @@ fn merge(old: &mut Resources, new: &Resources) {
     take!(memory_reservation memory_swap pids_limit);
     take!(blkio_weight_device blkio_device_read_bps blkio_device_write_bps);
     take!(blkio_device_read_iops blkio_device_write_iops);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(old: &str, new: &str) -> String {
+        let read = |text| {
+            let mut resources: Resources = serde_json::from_str(text).unwrap();
+            resources.fill_in();
+            resources
+        };
+        let new = serde_json::from_str(new).unwrap();
+        let error = agrees(&read(old), &new).unwrap_err();
+        format!("{} {error}", error.status().as_u16())
+    }
+
+    #[test]
+    fn memory_beyond_the_swap_limit_needs_that_one_changed_too() {
+        let want = "500 Memory limit should be smaller than already set \
+                    memoryswap limit, update the memoryswap at the same time";
+        let mb =
+            |text: &str, many: i64| format!(r#"{{"{text}": {}}}"#, many << 20);
+        let old = mb("Memory", 64);
+        assert_eq!(refused(&old, &mb("Memory", 200)), want);
+        assert_eq!(refused("{}", &mb("Memory", 200)), want);
+        let old = serde_json::from_str(r#"{"MemorySwap": 134217728}"#).unwrap();
+        let both = r#"{"Memory": 209715200, "MemorySwap": 419430400}"#;
+        for new in [mb("Memory", 128), both.to_owned(), "{}".to_owned()] {
+            let new = serde_json::from_str(&new).unwrap();
+            assert!(agrees(&old, &new).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_number_of_cpus_excludes_period_and_quota() {
+        assert_eq!(
+            refused(r#"{"NanoCpus": 1}"#, r#"{"CpuQuota": 5000}"#),
+            "409 Conflicting options: CPU Quota cannot be updated as \
+             NanoCPUs has already been set"
+        );
+        assert_eq!(
+            refused(r#"{"CpuPeriod": 5000}"#, r#"{"NanoCpus": 1}"#),
+            "409 Conflicting options: Nano CPUs cannot be updated as CPU \
+             Period has already been set"
+        );
+    }
 }

@@ -8,7 +8,7 @@ use cgroups::DeviceRule;
 use namespaces::CapSet;
 
 use super::config::Config;
-use super::host_config::{HostConfig, RestartPolicy, first_unknown};
+use super::host_config::{HostConfig, Resources, RestartPolicy, first_unknown};
 use super::{limits, log_options, security, signal};
 use crate::engine::config::Ulimit;
 use crate::engine::error::{Error, Result};
@@ -29,11 +29,26 @@ pub(super) fn check(config: &Config, host: &HostConfig) -> Result<()> {
     restart_policy(&host.restart_policy, host.auto_remove)?;
     log_options::check(&host.log_config)?;
     rights(host)?;
-    limits::of(host, false)?.validate().map_err(invalid)?;
-    let resources = &host.resources;
-    available("CPUs", &resources.cpuset_cpus, "cpu")?;
-    available("memory nodes", &resources.cpuset_mems, "node")?;
+    limits::of(host, false)?;
+    resources(&host.resources)?;
+    if host.resources.memory == 0 && host.resources.memory_swap > 0 {
+        return refuse(
+            "You should always set the Memory limit when using Memoryswap \
+             limit, see usage",
+        );
+    }
     host.resources.ulimits.iter().flatten().try_for_each(ulimit)
+}
+
+/// The limits, each for itself and against each other; `update` uses this
+/// too.
+///
+/// # Errors
+/// [`Error::Invalid`] in Docker's words.
+pub(super) fn resources(wanted: &Resources) -> Result<()> {
+    limits::of_resources(wanted)?.validate().map_err(invalid)?;
+    available("CPUs", &wanted.cpuset_cpus, "cpu")?;
+    available("memory nodes", &wanted.cpuset_mems, "node")
 }
 
 fn invalid(cause: impl std::fmt::Display) -> Error {
@@ -293,7 +308,9 @@ fn available(what: &str, asked: &str, kind: &str) -> Result<()> {
     let there = numbers(online).unwrap_or_default();
     match numbers(asked) {
         _ if asked.is_empty() => Ok(()),
-        None => refuse(format!("Invalid value {asked} for cpuset {kind}s")),
+        None => refuse(format!(
+            "Invalid value {asked} for cpuset {kind}s: invalid format: {asked}"
+        )),
         Some(wanted) if wanted.iter().all(|it| there.contains(it)) => Ok(()),
         Some(_) => refuse(format!(
             "Requested {what} are not available - requested {asked}, \
@@ -449,7 +466,10 @@ mod tests {
                      available: 0";
         assert!(text.starts_with(begin), "{text}");
         let text = refused(r#"{"CpusetCpus": "2-1"}"#);
-        assert_eq!(text, "Invalid value 2-1 for cpuset cpus");
+        assert_eq!(
+            text,
+            "Invalid value 2-1 for cpuset cpus: invalid format: 2-1"
+        );
         assert_eq!(numbers("0-2,7\n"), Some(vec![0, 1, 2, 7]));
     }
 

@@ -113,12 +113,14 @@ fn apply_v2(dir: &Path, limits: &Limits) -> Result<(), Error> {
         file::write(&dir.join(V2_MAX), bytes)?;
     }
     if let Some(value) = swap_v2(memory, limits.memory_swap) {
+        let limited = value != "max";
         let written = file::write_opt(&dir.join(V2_SWAP_MAX), value)?;
         // Without swap in the machine nothing can get out of the limit.
-        if !written && swap_is_on() {
+        if !written && limited && swap_is_on() {
             return Err(Error::Invalid(
                 "--memory-swap cannot be kept: this kernel does not count \
-                 swap per group (memory.swap.max is missing)"
+                 swap per group (memory.swap.max is missing); -1 leaves swap \
+                 unlimited"
                     .into(),
             ));
         }
