@@ -115,9 +115,12 @@ fn version(text: &str) -> Option<(u16, u16)> {
 fn unreachable_daemon(why: Error) -> anyhow::Error {
     let (host, cause) = match &why {
         Error::Connect { host, cause } => (host, cause),
-        Error::Http { host, .. } if host.starts_with("ssh://") => {
+        // What is not HTTP would be the words of a login script.
+        Error::Http { host, cause }
+            if host.starts_with("ssh://") && !cause.is_parse() =>
+        {
             let text = format!(
-                "{why}\nssh has ended without a word from {host}: skiff has to \
+                "ssh has ended without a word from {host}: skiff has to \
                  be in the PATH there, and ssh has to come in without a \
                  password"
             );

@@ -44,9 +44,21 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         None => (1, sentence(error)),
     };
     if !text.is_empty() {
-        eprintln!("{text}");
+        eprintln!("{}", in_words(&text));
     }
     ExitCode::from(code)
+}
+
+/// Takes out the numbers that Rust puts behind the kernel's errors, as in
+/// `No such file or directory (os error 2)`.
+fn in_words(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let mut words = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|it: char| it.is_ascii_digit());
+        words.push_str(rest.strip_prefix(')').unwrap_or(rest));
+    }
+    words
 }
 
 /// Go's words for a file that cannot be opened, which scripts look for.
@@ -72,9 +84,27 @@ pub(crate) async fn each(
     let mut failed = false;
     for name in names {
         if let Err(why) = work(name).await {
-            eprintln!("{}", sentence(&why));
+            eprintln!("{}", in_words(&sentence(&why)));
             failed = true;
         }
     }
     if failed { Err(Failure::silent(1).into()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_kernel_are_told_without_their_numbers() {
+        let missing = io::Error::from_raw_os_error(2);
+        let denied = io::Error::from_raw_os_error(13);
+        let text = in_words(&format!("a: {missing}, b: {denied}: c"));
+        let want = "a: No such file or directory, b: Permission denied: c";
+        assert_eq!(text, want);
+        assert_eq!(
+            in_words("exit code 2 (see above)"),
+            "exit code 2 (see above)"
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! What templates can call: Go's own functions and Docker's additions.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::TemplateError;
 
@@ -148,7 +148,7 @@ fn spaced(all: &[Value]) -> String {
     all.iter().map(text).collect::<Vec<_>>().join(" ")
 }
 
-/// `%s`, `%v`, `%d`, `%q`, `%%`, with a width or a precision.
+/// `%s`, `%v`, `%d`, `%f`, `%q`, `%%`, with a width or a precision.
 fn printf(format: &str, arguments: &[Value]) -> String {
     let mut out = String::new();
     let mut rest = format;
@@ -165,13 +165,25 @@ fn printf(format: &str, arguments: &[Value]) -> String {
             out.push('%');
             continue;
         }
-        let value = arguments.next().map_or("%!(MISSING)".into(), |it| {
-            if kind == 'q' { format!("{:?}", text(it)) } else { text(it) }
+        let Some(value) = arguments.next() else {
+            out.push_str(&padded("%!(MISSING)", width));
+            continue;
+        };
+        out.push_str(&match (kind, value.as_f64()) {
+            ('q', _) => padded(&format!("{:?}", text(value)), width),
+            ('f', Some(number)) => fraction(number, width),
+            _ => padded(&text(value), width),
         });
-        out.push_str(&padded(&value, width));
     }
     out.push_str(rest);
     out
+}
+
+/// `%8.1f`: the precision counts digits behind the point, six if not given.
+fn fraction(number: f64, width: &str) -> String {
+    let (width, precision) = width.split_once('.').unwrap_or((width, "6"));
+    let precision = bounded(precision);
+    padded(&format!("{number:.precision$}"), width)
 }
 
 fn padded(value: &str, width: &str) -> String {
@@ -205,15 +217,24 @@ fn index(all: &[Value]) -> Result<Value, String> {
                 .as_u64()
                 .and_then(|at| items.get(usize::try_from(at).ok()?))
                 .ok_or_else(|| format!("index out of range: {at}"))?,
-            // As in Go, a key that a map does not have gives nothing.
             (Value::Object(fields), Value::String(key)) => {
-                fields.get(key).unwrap_or(&Value::Null)
+                fields.get(key).unwrap_or_else(|| nothing_of(fields))
             }
             (Value::Null, _) => &Value::Null,
             _ => return Err(format!("can't index {}", text(value))),
         };
     }
     Ok(value.clone())
+}
+
+/// As in Go, a key that a map does not have gives what is nothing for the
+/// map's type: an empty text for labels and the like.
+fn nothing_of(map: &Map<String, Value>) -> &'static Value {
+    static NO_TEXT: Value = Value::String(String::new());
+    match map.values().all(Value::is_string) {
+        true => &NO_TEXT,
+        false => &Value::Null,
+    }
 }
 
 fn slice(all: &[Value]) -> Result<Value, String> {

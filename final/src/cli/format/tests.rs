@@ -7,7 +7,7 @@ fn show(template: &str) -> String {
     let data = json!({
         "Name": "web", "Id": "4f1c", "Ports": ["80", "443"], "Empty": [],
         "State": {"Running": true, "Pid": 42, "Error": ""},
-        "Labels": "a=b,c=d",
+        "Labels": "a=b,c=d", "Annotations": {"a": "b"},
         "Networks": {"bridge": {"IPAddress": "172.17.0.2"}},
         "Nothing": null, "Exposed": {"80/tcp": {}},
     });
@@ -47,11 +47,14 @@ fn what_people_type_works() {
     assert_eq!(show("{{$x := .Name}}{{$x}}!"), "web!");
     assert_eq!(show("a {{- /* not here */ -}} b {{- 1 -}} c"), "ab1c");
     assert_eq!(show("{{printf \"%-5s|%.1s|%d\" .Name .Id 7}}"), "web  |4|7");
+    assert_eq!(show("{{printf \"%5.1f|%f\" 2.25 1}}"), "  2.2|1.000000");
+    assert_eq!(show("{{index .Annotations \"zz\"}}|"), "|");
+    assert_eq!(show("{{index .Networks \"zz\"}}"), "<no value>");
     assert_eq!(show("{{and true .Empty}}{{or .Empty .Name}}"), "[]web");
     assert_eq!(show("{{range .Empty}}x{{else}}none{{end}}"), "none");
     assert_eq!(show("{{.ID}}"), "4f1c");
     assert_eq!(show("{{.Exposed}}"), "map[80/tcp:{}]");
-    assert_eq!(show("{{.}}").get(..9), Some("map[Empty"));
+    assert_eq!(show("{{.}}").get(..9), Some("map[Annot"));
 }
 
 #[test]

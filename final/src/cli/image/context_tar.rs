@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use layers::build::ignore::Ignore;
 
+use crate::cli::failure::errno;
+
 /// What is sent to the builder.
 #[derive(Debug, Clone)]
 pub(crate) struct BuildContext {
@@ -192,8 +194,9 @@ fn locate(
         .map_err(|why| {
             anyhow::anyhow!(
                 "unable to prepare context: unable to evaluate symlinks in \
-                 Dockerfile path: {}: {why}",
-                given.display()
+                 Dockerfile path: lstat {}: {}",
+                root.join(given).display(),
+                errno(&why)
             )
         })?;
     match found.strip_prefix(root) {
