@@ -11,8 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
-use super::grpc::Status;
 use super::grpc::client::Channel;
+use super::grpc::{Status, unknown};
 use super::wire::session::BytesMessage;
 
 /// How much of what an agent says is sent at once.
@@ -42,7 +42,7 @@ impl Agents {
         ids: &[String],
     ) -> Result<Agents, Status> {
         let failed = |cause: io::Error| {
-            Status::unknown(format!("cannot make an agent's socket: {cause}"))
+            unknown(format!("cannot make an agent's socket: {cause}"))
         };
         let room = tempfile::tempdir_in(store.scratch()).map_err(failed)?;
         let (mut sockets, mut listeners) = (BTreeMap::new(), Vec::new());
@@ -76,7 +76,7 @@ async fn forward(
     id: &str,
 ) -> Result<(), Status> {
     let mut headers = http::HeaderMap::new();
-    let id = http::HeaderValue::try_from(id).map_err(Status::unknown)?;
+    let id = http::HeaderValue::try_from(id).map_err(unknown)?;
     headers.insert("buildkit.ssh.id", id);
     let path = "/moby.sshforward.v1.SSH/ForwardAgent";
     let (outbox, mut inbox) = channel.call(path, headers).await?;
@@ -84,21 +84,20 @@ async fn forward(
     let there = async {
         let mut buffer = vec![0; PIECE];
         loop {
-            let length =
-                read.read(&mut buffer).await.map_err(Status::unknown)?;
+            let length = read.read(&mut buffer).await.map_err(unknown)?;
             if length == 0 {
                 drop(outbox);
                 return Ok(());
             }
             let data = Bytes::copy_from_slice(&buffer[..length]);
-            outbox.send(&BytesMessage { data }).await?;
+            outbox.send(BytesMessage { data }).await.map_err(unknown)?;
         }
     };
     let back = async {
         while let Some(BytesMessage { data }) = inbox.next().await? {
-            write.write_all(&data).await.map_err(Status::unknown)?;
+            write.write_all(&data).await.map_err(unknown)?;
         }
-        write.shutdown().await.map_err(Status::unknown)
+        write.shutdown().await.map_err(unknown)
     };
     let both: (Result<(), Status>, Result<(), Status>) =
         tokio::join!(there, back);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use layers::build::BuildOptions;
 use layers::{Platform, Reference};
 
-use super::grpc::Status;
+use super::grpc::{Status, unknown};
 use crate::engine::build::{Request, RunLimits};
 
 /// The pairs.
@@ -180,12 +180,12 @@ fn cache_from(attrs: &Attrs) -> Result<Vec<String>> {
 /// A value that is none. Without a code of its own: clients would put its
 /// name before the text.
 pub(super) fn invalid(cause: impl std::fmt::Display) -> Status {
-    Status::unknown(cause)
+    unknown(cause)
 }
 
 /// Something known that is not done here.
 pub(super) fn unsupported(text: impl std::fmt::Display) -> Status {
-    Status::unknown(text)
+    unknown(text)
 }
 
 #[cfg(test)]
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn what_is_not_done_is_refused_by_name() {
         let said = |pairs: &[(&str, &str)]| {
-            request(&attrs(pairs), &[]).unwrap_err().message
+            request(&attrs(pairs), &[]).unwrap_err().message().to_owned()
         };
         insta::assert_snapshot!([
             said(&[("requestid", "frontend.outline")]),

@@ -1,11 +1,15 @@
 //! `moby.buildkit.v1.frontend.LLBBridge`: a client that is its own frontend
 //! asks for builds within the build that it has begun.
 
-use super::control::{Desk, nothing};
-use super::grpc::server::{Answer, Call, reply};
-use super::grpc::{Code, Status};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::control::Desk;
+use super::grpc::Status;
+use super::grpc::server::{Answer, Call};
+use super::job::Job;
 use super::solve::build;
-use super::wire::gateway as wire;
+use super::wire::{Nothing, gateway as wire};
 
 /// Which build a call belongs to.
 const BUILD: &str = "buildkit-controlapi-buildid";
@@ -23,57 +27,67 @@ const CAPABILITIES: [&str; 7] = [
 ];
 
 /// Answers a call by the method's name.
-pub(super) async fn answer(
-    desk: &Desk,
-    method: &str,
-    mut call: Call,
-) -> Answer {
-    let job = desk.job(call.header(BUILD)).await?;
+pub(super) async fn answer(desk: &Desk, method: &str, call: Call) -> Answer {
+    let job = match desk.job(call.header(BUILD)).await {
+        Ok(job) => job,
+        Err(status) => return status.into_http(),
+    };
     match method {
-        "Ping" => reply(&wire::PongResponse {
-            frontend_api_caps: CAPABILITIES.map(enabled).to_vec(),
-            llb_caps: Vec::new(),
-            workers: vec![desk.worker()],
-        }),
-        "Solve" => {
-            let asked: wire::SolveRequest = call.message().await?;
-            let wire::SolveRequest { frontend, frontend_opt, .. } = asked;
-            if asked.definition.is_some_and(|it| !it.def.is_empty()) {
-                return Err(super::attrs::unsupported(
-                    "solving LLB is not supported: this engine builds \
-                     Dockerfiles (frontend dockerfile.v0)",
-                ));
-            }
-            let built =
-                build(&desk.engine, &job, frontend, frontend_opt).await?;
-            let one = wire::Ref { id: job.keep(built) };
-            let refs = match asked.allow_result_array_ref {
-                true => wire::Refs::One(one),
-                false => wire::Refs::OldOne(one.id),
-            };
-            let metadata = std::collections::BTreeMap::new();
-            let result = wire::Result { refs: Some(refs), metadata };
-            reply(&wire::SolveResponse { result: Some(result) })
+        "Ping" => {
+            let workers = vec![desk.worker()];
+            call.one(async |_: Nothing| {
+                Ok(wire::PongResponse {
+                    frontend_api_caps: CAPABILITIES.map(enabled).to_vec(),
+                    llb_caps: Vec::new(),
+                    workers: workers.clone(),
+                })
+            })
+            .await
         }
+        "Solve" => call.one(async |asked| solve(desk, &job, asked).await).await,
         "Return" => {
-            let asked: wire::ReturnRequest = call.message().await?;
-            let refs = asked.result.and_then(|it| it.refs);
-            let names = refs.map(wire::Refs::ids).unwrap_or_default();
-            job.hand_in(match asked.error {
-                Some(error) => Err(Status::from(error)),
-                None => Ok(names),
-            });
-            nothing()
+            call.one(async |asked: wire::ReturnRequest| {
+                let refs = asked.result.and_then(|it| it.refs);
+                let names = refs.map(wire::Refs::ids).unwrap_or_default();
+                job.hand_in(match asked.error {
+                    Some(error) => Err(Status::from(error)),
+                    None => Ok(names),
+                });
+                Ok(Nothing {})
+            })
+            .await
         }
-        "Warn" => nothing(),
-        method => Err(Status::new(
-            Code::Unimplemented,
-            format!(
-                "{method} is not supported: this engine builds Dockerfiles, \
-                 and lets nobody look into a build on the way"
-            ),
-        )),
+        "Warn" => call.one(async |_: Nothing| Ok(Nothing {})).await,
+        method => Status::unimplemented(format!(
+            "{method} is not supported: this engine builds Dockerfiles, and \
+             lets nobody look into a build on the way"
+        ))
+        .into_http(),
     }
+}
+
+/// A build within the build; what it made is kept under a name.
+async fn solve(
+    desk: &Desk,
+    job: &Arc<Job>,
+    asked: wire::SolveRequest,
+) -> Result<wire::SolveResponse, Status> {
+    if asked.definition.is_some_and(|it| !it.def.is_empty()) {
+        return Err(super::attrs::unsupported(
+            "solving LLB is not supported: this engine builds Dockerfiles \
+             (frontend dockerfile.v0)",
+        ));
+    }
+    let (frontend, attrs) = (asked.frontend, asked.frontend_opt);
+    let built = build(&desk.engine, job, frontend, attrs).await?;
+    let one = wire::Ref { id: job.keep(built) };
+    let refs = match asked.allow_result_array_ref {
+        true => wire::Refs::One(one),
+        false => wire::Refs::OldOne(one.id),
+    };
+    let metadata = BTreeMap::new();
+    let result = wire::Result { refs: Some(refs), metadata };
+    Ok(wire::SolveResponse { result: Some(result) })
 }
 
 fn enabled(id: &str) -> wire::ApiCap {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::attrs::invalid;
-use super::grpc::Status;
+use super::grpc::{Status, unknown};
 use super::wire::Timestamp;
 use super::wire::control::{DiskUsageRequest, PruneRequest, UsageRecord};
 use crate::engine::Engine;
@@ -59,9 +59,9 @@ pub(super) fn usage(
     request: &DiskUsageRequest,
 ) -> Result<Vec<UsageRecord>> {
     let filters = filters(&request.filter)?;
-    let rows = engine.cache_usage().map_err(Status::unknown)?;
+    let rows = engine.cache_usage().map_err(unknown)?;
     let rows = rows.into_iter().map(|row| {
-        let row: Row = serde_json::from_value(row).map_err(Status::unknown)?;
+        let row: Row = serde_json::from_value(row).map_err(unknown)?;
         Ok(UsageRecord::from(row))
     });
     let fits = |row: &UsageRecord| {
@@ -100,7 +100,7 @@ pub(super) fn prune(
         max_used_space: bytes(request.max_used_space),
         min_free_space: bytes(request.min_free_space),
     };
-    engine.prune_build_cache(&prune).map_err(Status::unknown)?;
+    engine.prune_build_cache(&prune).map_err(unknown)?;
     let after = usage(engine, &everything)?;
     before.retain(|it| after.iter().all(|left| left.id != it.id));
     Ok(before)

@@ -12,7 +12,7 @@ use super::attrs;
 use super::bridge;
 use super::cache;
 use super::export::{Exporter, Response};
-use super::grpc::server::{self, Answer, Call, Service, reply, stream_of};
+use super::grpc::server::{self, Answer, Call, Service};
 use super::grpc::{Code, Status};
 use super::job::{Guard, Job};
 use super::solve::{blocking, build, export};
@@ -46,50 +46,65 @@ pub(super) struct Desk {
 }
 
 impl Service for Desk {
-    async fn answer(&self, mut call: Call) -> Answer {
+    async fn answer(&self, call: Call) -> Answer {
         if let Some(method) =
-            call.path.strip_prefix("/moby.buildkit.v1.frontend.LLBBridge/")
+            call.path().strip_prefix("/moby.buildkit.v1.frontend.LLBBridge/")
         {
             let method = method.to_owned();
             return bridge::answer(self, &method, call).await;
         }
-        match call.path.as_str() {
+        match call.path() {
             "/moby.buildkit.v1.Control/ListWorkers" => {
-                reply(&wire::ListWorkersResponse {
-                    record: vec![self.worker()],
+                let worker = self.worker();
+                call.one(async |_: Nothing| {
+                    let record = vec![worker.clone()];
+                    Ok(wire::ListWorkersResponse { record })
                 })
+                .await
             }
             "/moby.buildkit.v1.Control/Info" => {
-                reply(&wire::InfoResponse { version: Some(version()) })
+                call.one(async |_: Nothing| {
+                    Ok(wire::InfoResponse { version: Some(version()) })
+                })
+                .await
             }
             "/moby.buildkit.v1.Control/Solve" => {
-                let request = call.message().await?;
-                let exporter_response = self.solve(request).await?;
-                reply(&wire::SolveResponse { exporter_response })
+                call.one(async |asked| {
+                    let exporter_response = self.solve(asked).await?;
+                    Ok(wire::SolveResponse { exporter_response })
+                })
+                .await
             }
             "/moby.buildkit.v1.Control/Status" => {
-                let asked: wire::StatusRequest = call.message().await?;
-                stream_of(self.job(&asked.r#ref).await?.watch())
+                call.many(async |asked: wire::StatusRequest| {
+                    Ok(self.job(&asked.r#ref).await?.watch())
+                })
+                .await
             }
             "/moby.buildkit.v1.Control/DiskUsage" => {
-                let asked: wire::DiskUsageRequest = call.message().await?;
-                let engine = self.engine.clone();
-                let record = blocking(move || cache::usage(&engine, &asked));
-                reply(&wire::DiskUsageResponse { record: record.await? })
+                call.one(async |asked: wire::DiskUsageRequest| {
+                    let engine = self.engine.clone();
+                    let usage = blocking(move || cache::usage(&engine, &asked));
+                    Ok(wire::DiskUsageResponse { record: usage.await? })
+                })
+                .await
             }
             "/moby.buildkit.v1.Control/Prune" => {
-                let asked: wire::PruneRequest = call.message().await?;
-                let engine = self.engine.clone();
-                let gone = blocking(move || cache::prune(&engine, &asked));
-                stream_of(stream::iter(gone.await?.into_iter().map(Ok)))
+                call.many(async |asked: wire::PruneRequest| {
+                    let engine = self.engine.clone();
+                    let gone = blocking(move || cache::prune(&engine, &asked));
+                    Ok(stream::iter(gone.await?.into_iter().map(Ok)))
+                })
+                .await
             }
-            "/grpc.health.v1.Health/Check" => reply(&Health { status: 1 }),
-            path => Err(Status::new(
-                Code::Unimplemented,
-                format!(
-                    "unknown method {path}: this engine has no such part of BuildKit"
-                ),
-            )),
+            "/grpc.health.v1.Health/Check" => {
+                call.one(async |_: Nothing| Ok(Health { status: 1 })).await
+            }
+            path => Status::unimplemented(format!(
+                "unknown method {path}: this engine has no such part of \
+                 BuildKit"
+            ))
+            .into_http(),
         }
     }
 }
@@ -191,9 +206,4 @@ fn version() -> BuildkitVersion {
         package: "skiff".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
-}
-
-/// What has no fields to fill.
-pub(super) fn nothing() -> Answer {
-    reply(&Nothing {})
 }

@@ -10,12 +10,12 @@ use http::HeaderMap;
 use layers::Reference;
 
 use super::attrs::unsupported;
-use super::grpc::Status;
+use super::grpc::{Status, failed, unknown};
 use super::job::{Built, Job};
 use super::progress::Line;
 use super::sending;
 use super::sessions::{Session, Talk};
-use super::wire::session::{BytesMessage, Packet};
+use super::wire::session::BytesMessage;
 use crate::engine::Engine;
 use crate::engine::build::{receive, tags};
 
@@ -48,9 +48,7 @@ impl Exporter {
         let names = attrs.get("name").map_or("", String::as_str).split(',');
         let names: Vec<String> = names.map(str::to_owned).collect();
         Ok(Some(match kind {
-            "moby" | "image" => {
-                Exporter::Image(tags(&names).map_err(Status::unknown)?)
-            }
+            "moby" | "image" => Exporter::Image(tags(&names).map_err(unknown)?),
             "tar" => Exporter::Tar,
             "local" => Exporter::Local,
             kind => {
@@ -100,7 +98,7 @@ fn image(
     let mut full = Vec::new();
     for name in names {
         let name = name.clone().or_latest();
-        engine.store.tag(&name, &built.image).map_err(Status::unknown)?;
+        engine.store.tag(&name, &built.image).map_err(unknown)?;
         engine.tell_image("tag", &built.image, &name.familiar());
         line.part(&format!("naming to {name}"), (0, 0), true);
         full.push(name.to_string());
@@ -127,17 +125,14 @@ fn send_files(
     built: &Built,
 ) -> Result<()> {
     let scratch = engine.store.scratch();
-    let mut tar = tempfile::tempfile_in(scratch).map_err(Status::unknown)?;
-    engine
-        .export_image(&built.image.to_string(), &mut tar)
-        .map_err(Status::unknown)?;
-    tar.rewind().map_err(Status::unknown)?;
-    let files = receive(&engine.store, tar).map_err(Status::unknown)?;
+    let mut tar = tempfile::tempfile_in(scratch).map_err(unknown)?;
+    engine.export_image(&built.image.to_string(), &mut tar).map_err(unknown)?;
+    tar.rewind().map_err(unknown)?;
+    let files = receive(&engine.store, tar).map_err(unknown)?;
     let mut talk = session.talk(SEND, HeaderMap::new())?;
     sending::send(files.path(), &mut talk)?;
     talk.close();
-    let last = talk.inbox.next::<Packet>();
-    talk.runtime.block_on(last).map(drop)
+    talk.hear().map(drop)
 }
 
 /// The files as one tar, to where the client's user wants it.
@@ -148,25 +143,21 @@ fn send_tar(
 ) -> Result<()> {
     let mut talk = session.talk(SEND, HeaderMap::new())?;
     let mut out = io::BufWriter::with_capacity(32 << 10, Sender(&talk));
-    engine
-        .export_image(&built.image.to_string(), &mut out)
-        .map_err(Status::unknown)?;
-    out.flush().map_err(Status::unknown)?;
+    engine.export_image(&built.image.to_string(), &mut out).map_err(unknown)?;
+    out.flush().map_err(unknown)?;
     drop(out);
     talk.close();
     // The client answers when all of it is written.
-    let last = talk.inbox.next::<BytesMessage>();
-    talk.runtime.block_on(last).map(drop)
+    talk.hear().map(drop)
 }
 
-struct Sender<'a>(&'a Talk);
+struct Sender<'a>(&'a Talk<BytesMessage>);
 
 impl Write for Sender<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let data = Bytes::copy_from_slice(bytes);
-        let message = BytesMessage { data };
-        let sent = self.0.say(&message);
-        sent.map(|()| bytes.len()).map_err(|it| io::Error::other(it.message))
+        let sent = self.0.say(BytesMessage { data });
+        sent.map(|()| bytes.len()).map_err(|it| failed(&it))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -6,7 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use layers::build::BuildError;
 use serde_json::json;
 
-use super::grpc::{Any, Status};
+use super::grpc::{Code, Status, unknown};
+use super::wire::{Any, RpcStatus};
 
 /// The sentence, also for the line of the step that failed.
 pub(super) fn sentence(error: &BuildError) -> String {
@@ -22,17 +23,16 @@ pub(super) fn sentence(error: &BuildError) -> String {
 /// The same with the place, whose excerpt the client draws from the whole
 /// text of the Dockerfile.
 pub(super) fn status(error: &BuildError, name: &str, text: &str) -> Status {
-    let mut status = Status::unknown(sentence(error));
-    if let Some(at) = error.excerpt() {
-        let place = json!({ "line": at.line, "character": 0 });
-        let source = json!({
-            "info": { "filename": name, "data": STANDARD.encode(text) },
-            "ranges": [{ "start": place, "end": place }],
-        });
-        status.details.push(Any {
-            type_url: "github.com/moby/buildkit/errdefs.Source+json".into(),
-            value: source.to_string().into_bytes(),
-        });
-    }
-    status
+    let Some(at) = error.excerpt() else { return unknown(sentence(error)) };
+    let place = json!({ "line": at.line, "character": 0 });
+    let source = json!({
+        "info": { "filename": name, "data": STANDARD.encode(text) },
+        "ranges": [{ "start": place, "end": place }],
+    });
+    let details = vec![Any {
+        type_url: "github.com/moby/buildkit/errdefs.Source+json".into(),
+        value: source.to_string().into_bytes(),
+    }];
+    let (code, message) = (Code::Unknown as i32, sentence(error));
+    RpcStatus { code, message, details }.into()
 }

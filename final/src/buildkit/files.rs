@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use tar::EntryType;
 
-use super::grpc::Status;
+use super::grpc::{Status, failed, unknown};
 use super::wire::session::{Packet, PacketType, Stat};
 
 /// No directory that somebody builds from has more files; a list without an
@@ -161,7 +161,7 @@ impl<P: Peer> Files<P> {
             let stat = &self.stats[now.id as usize];
             let text =
                 format!("{} became shorter while it was read", stat.path);
-            return Err(Status::unknown(text));
+            return Err(unknown(text));
         }
         let zeros = &[0; BLOCK as usize][..now.padding as usize];
         self.ready.push_back(Bytes::from_static(&[]));
@@ -252,7 +252,7 @@ impl<P: Peer> Read for Files<P> {
             if self.ended {
                 return Ok(0);
             }
-            self.advance().map_err(|it| io::Error::other(it.message))?;
+            self.advance().map_err(|it| failed(&it))?;
         }
     }
 }
@@ -262,15 +262,13 @@ fn expect(peer: &mut impl Peer) -> Result<Packet, Status> {
         return Err(confused("nothing any more, in the middle"));
     };
     match packet.r#type() {
-        PacketType::Err => {
-            Err(Status::unknown(String::from_utf8_lossy(&packet.data)))
-        }
+        PacketType::Err => Err(unknown(String::from_utf8_lossy(&packet.data))),
         _ => Ok(packet),
     }
 }
 
 fn confused(what: &str) -> Status {
-    Status::unknown(format!("the client sent {what}"))
+    unknown(format!("the client sent {what}"))
 }
 
 /// The list is shorter than [`MOST_FILES`].
@@ -335,7 +333,7 @@ fn entry(stat: &Stat) -> Result<Option<Bytes>, Status> {
     header.set_mtime(time.as_secs());
     header.set_size(if has_content(stat) { size(stat) } else { 0 });
     let bad = |cause: io::Error| {
-        Status::unknown(format!("{:?} is no file's path: {cause}", stat.path))
+        unknown(format!("{:?} is no file's path: {cause}", stat.path))
     };
     let mut tar = tar::Builder::new(Vec::new());
     match kind {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::files::{Peer, go};
-use super::grpc::Status;
+use super::grpc::{Status, unknown};
 use super::wire::session::{Packet, PacketType, Stat};
 
 /// How much of a file is in one message.
@@ -32,19 +32,19 @@ pub(super) fn send(dir: &Path, peer: &mut impl Peer) -> Result<(), Status> {
             PacketType::Req => {
                 let path = files.get(asked.id as usize).ok_or_else(|| {
                     let text = format!("invalid file id {}", asked.id);
-                    Status::unknown(text)
+                    unknown(text)
                 })?;
                 content(path, asked.id, peer)?;
             }
             PacketType::Fin => return peer.send(packet(PacketType::Fin)),
             PacketType::Err => {
                 let text = String::from_utf8_lossy(&asked.data);
-                return Err(Status::unknown(text));
+                return Err(unknown(text));
             }
-            _ => return Err(Status::unknown("the client sent no request")),
+            _ => return Err(unknown("the client sent no request")),
         }
     }
-    Err(Status::unknown("the client has gone away in the middle"))
+    Err(unknown("the client has gone away in the middle"))
 }
 
 /// The list on its way.
@@ -88,7 +88,7 @@ impl<P: Peer> List<'_, P> {
     ) -> Result<Stat, Status> {
         let name = name.to_str().ok_or_else(|| {
             let text = format!("{}: its name is not UTF-8", path.display());
-            Status::unknown(text)
+            unknown(text)
         })?;
         let linkname = if meta.is_symlink() {
             let to = fs::read_link(path).map_err(|it| unreadable(path, &it))?;
@@ -164,7 +164,7 @@ fn packet(kind: PacketType) -> Packet {
 }
 
 fn unreadable(path: &Path, cause: &io::Error) -> Status {
-    Status::unknown(format!("cannot read {}: {cause}", path.display()))
+    unknown(format!("cannot read {}: {cause}", path.display()))
 }
 
 #[cfg(test)]
@@ -178,7 +178,7 @@ mod tests {
 
     impl Peer for End {
         fn send(&mut self, packet: Packet) -> Result<(), Status> {
-            self.0.send(packet).map_err(Status::unknown)
+            self.0.send(packet).map_err(unknown)
         }
 
         fn receive(&mut self) -> Result<Option<Packet>, Status> {
@@ -198,7 +198,7 @@ mod tests {
         let ((to, there), (back, here)) = (channel(), channel());
         let dir = from.path().to_owned();
         let sender = std::thread::spawn(move || {
-            send(&dir, &mut End(to, here)).map_err(|it| it.message)
+            send(&dir, &mut End(to, here)).map_err(|it| it.message().to_owned())
         });
         let mut files = Files::list(End(back, there)).unwrap();
         let mut tar = Vec::new();

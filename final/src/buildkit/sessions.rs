@@ -10,12 +10,12 @@ use layers::Store;
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use super::agents::Agents;
 use super::files::Peer;
-use super::grpc::client::{Channel, Outbox};
-use super::grpc::{Code, Inbox, Status};
+use super::grpc::client::{Channel, Inbox};
+use super::grpc::{Code, Status, unknown};
 use super::wire::Nothing;
 use super::wire::session as wire;
 
@@ -156,11 +156,14 @@ impl Session {
     }
 
     /// Opens a directory.
-    pub(super) fn files(&self, wanted: &Wanted) -> Result<Talk, Status> {
+    pub(super) fn files(
+        &self,
+        wanted: &Wanted,
+    ) -> Result<Talk<wire::Packet>, Status> {
         const METHOD: &str = "/moby.filesync.v1.FileSync/DiffCopy";
         if !self.answers(METHOD) {
             let text = "the client's session offers no directories";
-            return Err(Status::unknown(text));
+            return Err(unknown(text));
         }
         let mut headers = HeaderMap::new();
         let dir = [wanted.dir.clone()];
@@ -175,7 +178,10 @@ impl Session {
     }
 
     /// What is uploaded under this path: a tar from a pipe.
-    pub(super) fn upload(&self, path: &str) -> Result<Talk, Status> {
+    pub(super) fn upload(
+        &self,
+        path: &str,
+    ) -> Result<Talk<wire::BytesMessage>, Status> {
         let mut headers = HeaderMap::new();
         add(&mut headers, "urlpath", &[path.to_owned()])?;
         add(&mut headers, "urlhost", &["buildkit-session".to_owned()])?;
@@ -193,7 +199,7 @@ impl Session {
         }
         let host = host.to_owned();
         let question = wire::CredentialsRequest { host };
-        let found: wire::CredentialsResponse = self.ask(METHOD, &question)?;
+        let found: wire::CredentialsResponse = self.ask(METHOD, question)?;
         let has = !(found.username.is_empty() && found.secret.is_empty());
         Ok(has.then_some((found.username, found.secret)))
     }
@@ -205,9 +211,9 @@ impl Session {
             return Ok(None);
         }
         let question = wire::GetSecretRequest { id: id.to_owned() };
-        match self.ask(METHOD, &question) {
+        match self.ask(METHOD, question) {
             Ok(wire::GetSecretResponse { data }) => Ok(Some(data)),
-            Err(status) if status.code == Code::NotFound => Ok(None),
+            Err(status) if status.code() == Code::NotFound => Ok(None),
             Err(status) => Err(status),
         }
     }
@@ -221,7 +227,7 @@ impl Session {
         let has = |id: &&String| {
             let question = wire::CheckAgentRequest { id: id.to_string() };
             let path = "/moby.sshforward.v1.SSH/CheckAgent";
-            self.answers(path) && self.ask::<Nothing>(path, &question).is_ok()
+            self.answers(path) && self.ask::<_, Nothing>(path, question).is_ok()
         };
         let ids: Vec<String> = ids.iter().filter(has).cloned().collect();
         let _runtime = self.runtime.enter();
@@ -229,20 +235,20 @@ impl Session {
     }
 
     /// Asks a question that has one answer.
-    pub(super) fn ask<M: Message + Default>(
-        &self,
-        method: &str,
-        question: &impl Message,
-    ) -> Result<M, Status> {
+    fn ask<Q, A>(&self, method: &'static str, question: Q) -> Result<A, Status>
+    where
+        Q: Message + Default + 'static,
+        A: Message + Default + 'static,
+    {
         self.runtime.block_on(self.channel.ask(method, question))
     }
 
     /// Begins a talk.
-    pub(super) fn talk(
+    pub(super) fn talk<M: Message + Default + 'static>(
         &self,
-        method: &str,
+        method: &'static str,
         headers: HeaderMap,
-    ) -> Result<Talk, Status> {
+    ) -> Result<Talk<M>, Status> {
         let call = self.channel.call(method, headers);
         let (outbox, inbox) = self.runtime.block_on(call)?;
         let (outbox, runtime) = (Some(outbox), self.runtime.clone());
@@ -252,20 +258,26 @@ impl Session {
 
 /// A call in which both sides talk.
 #[derive(Debug)]
-pub(super) struct Talk {
+pub(super) struct Talk<M> {
     /// Until the daemon has said all that it wants to.
-    outbox: Option<Outbox>,
-    pub(super) inbox: Inbox,
-    pub(super) runtime: Handle,
+    outbox: Option<mpsc::Sender<M>>,
+    inbox: Inbox<M>,
+    runtime: Handle,
 }
 
-impl Talk {
+impl<M> Talk<M> {
     /// Says something.
-    pub(super) fn say(&self, message: &impl Message) -> Result<(), Status> {
-        match &self.outbox {
-            Some(outbox) => self.runtime.block_on(outbox.send(message)),
-            None => Err(Status::unknown("nothing may be said any more")),
-        }
+    pub(super) fn say(&self, message: M) -> Result<(), Status> {
+        let Some(outbox) = &self.outbox else {
+            return Err(unknown("nothing may be said any more"));
+        };
+        let sent = self.runtime.block_on(outbox.send(message));
+        sent.map_err(|_| unknown("the client takes no more messages"))
+    }
+
+    /// Waits for what the client says; `None` if it has said all.
+    pub(super) fn hear(&mut self) -> Result<Option<M>, Status> {
+        self.runtime.block_on(self.inbox.next())
     }
 
     /// Nothing more will be said.
@@ -274,13 +286,13 @@ impl Talk {
     }
 }
 
-impl Peer for Talk {
+impl Peer for Talk<wire::Packet> {
     fn send(&mut self, packet: wire::Packet) -> Result<(), Status> {
-        self.say(&packet)
+        self.say(packet)
     }
 
     fn receive(&mut self) -> Result<Option<wire::Packet>, Status> {
-        self.runtime.block_on(self.inbox.next())
+        self.hear()
     }
 }
 
@@ -298,12 +310,12 @@ fn add(
             true => query_escaped(value),
             false => value.clone(),
         };
-        let text = HeaderValue::try_from(text).map_err(Status::unknown)?;
+        let text = HeaderValue::try_from(text).map_err(unknown)?;
         headers.append(name, text);
     }
     if escape {
         let name = HeaderName::try_from(format!("{name}-encoded"));
-        let name = name.map_err(Status::unknown)?;
+        let name = name.map_err(unknown)?;
         headers.insert(name, HeaderValue::from_static("1"));
     }
     Ok(())

@@ -8,7 +8,7 @@ use layers::build::dockerfile::Dockerfile;
 use super::attrs::{self, Attrs};
 use super::export::{Exporter, Response};
 use super::failure;
-use super::grpc::{Code, Status};
+use super::grpc::{Code, Status, unknown};
 use super::job::{Built, Job};
 use super::progress::Steps;
 use super::sessions::Session;
@@ -87,7 +87,7 @@ fn solve(
     let named = sources.named()?;
     options.contexts.clone_from(&named.images);
     let images = Images { engine, session, cancel: job.cancel.clone() };
-    let before = engine.store.ids().map_err(Status::unknown)?;
+    let before = engine.store.ids().map_err(unknown)?;
     let mut steps = Steps::new(job);
     let mut hear = |stage, event| steps.hear(stage, event);
     let built = engine.with_builder(&request, &images, |builder| {

@@ -15,7 +15,7 @@ use layers::{History, ImageConfig, ImageId, ImageSource, Platform, Reference};
 use super::agents::Agents;
 use super::attrs::{Attrs, prefixed, unsupported};
 use super::files::Files;
-use super::grpc::Status;
+use super::grpc::{Status, failed, unknown};
 use super::job::{Built, Job};
 use super::progress::Line;
 use super::sessions::{Session, Talk, Wanted};
@@ -129,7 +129,7 @@ impl Sources<'_> {
             let talk = self.session.files(wanted)?;
             let mut files = Files::list(talk)?;
             let context = receive(&self.engine.store, &mut files);
-            let context = context.map_err(Status::unknown)?;
+            let context = context.map_err(unknown)?;
             Ok((context, files.received()))
         };
         let brought = bring();
@@ -150,7 +150,7 @@ impl Sources<'_> {
                 let talk = self.session.upload(&format!("/{path}"));
                 let context = talk.and_then(|talk| {
                     let pieces = Pieces { talk, piece: Bytes::new() };
-                    receive(&self.engine.store, pieces).map_err(Status::unknown)
+                    receive(&self.engine.store, pieces).map_err(unknown)
                 });
                 return line.ended(context);
             }
@@ -161,7 +161,7 @@ impl Sources<'_> {
         let context = fetch(&self.engine.store, address, &progress, |text| {
             line.log(1, text.as_bytes());
         });
-        line.ended(context.map_err(Status::unknown))
+        line.ended(context.map_err(unknown))
     }
 
     /// What the client lends to the RUNs that ask for it.
@@ -237,19 +237,19 @@ impl Sources<'_> {
     fn layer(&self, wanted: &Wanted) -> Result<Built> {
         let store = &self.engine.store;
         let files = Files::list(self.session.files(wanted)?)?;
-        let lease = store.lease().map_err(Status::unknown)?;
+        let lease = store.lease().map_err(unknown)?;
         let layer = store.add_layer(&lease, files, false);
-        let layer = layer.map_err(Status::unknown)?;
+        let layer = layer.map_err(unknown)?;
         let mut image = ImageConfig::scratch(&Platform::host());
         image.rootfs.diff_ids.push(layer.diff_id);
         image.history.push(History {
             created_by: Some("build context".to_owned()),
             ..History::default()
         });
-        let before = store.ids().map_err(Status::unknown)?;
+        let before = store.ids().map_err(unknown)?;
         let image = store
             .put_image(&lease, &image.to_bytes(), NewImage::default())
-            .map_err(Status::unknown)?;
+            .map_err(unknown)?;
         let fresh = !before.contains(&image);
         Ok(Built::new(self.engine, image, fresh))
     }
@@ -284,18 +284,17 @@ fn mounts(
 
 /// An upload as a stream of bytes.
 struct Pieces {
-    talk: Talk,
+    talk: Talk<BytesMessage>,
     piece: Bytes,
 }
 
 impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         while self.piece.is_empty() {
-            let next = self.talk.inbox.next::<BytesMessage>();
-            match self.talk.runtime.block_on(next) {
+            match self.talk.hear() {
                 Ok(Some(message)) => self.piece = message.data,
                 Ok(None) => return Ok(0),
-                Err(it) => return Err(std::io::Error::other(it.message)),
+                Err(it) => return Err(failed(&it)),
             }
         }
         let length = buffer.len().min(self.piece.len());
@@ -321,7 +320,7 @@ impl ImageSource for Images<'_> {
     ) -> layers::Result<ImageId> {
         let logins = self.logins(reference.domain());
         let logins =
-            logins.map_err(|it| layers::Error::Outside(Box::new(it)))?;
+            logins.map_err(|it| layers::Error::Outside(failed(&it).into()))?;
         let source = Source {
             engine: self.engine,
             logins: &logins,

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::attrs::Attrs;
 use super::export::{Exporter, Response};
-use super::grpc::Status;
+use super::grpc::{Status, unknown};
 use super::job::{Guard, Job};
 use super::solve::{build, export};
 use super::wire::control::{self, SolveRequest};
@@ -104,7 +104,7 @@ pub fn build_with_session(
         let _ = tell.send(outcome);
     });
     let last = stream::once(async move {
-        let outcome = told.await.unwrap_or_else(|it| Err(Status::unknown(it)));
+        let outcome = told.await.unwrap_or_else(|it| Err(unknown(it)));
         drop((guard, place));
         stream::iter(last_lines(outcome, asked.quiet))
     });
@@ -136,7 +136,7 @@ fn last_lines(outcome: Result<Response, Status>, quiet: bool) -> Vec<Bytes> {
             }
         }
         Err(status) => {
-            let text = status.message;
+            let text = status.message().to_owned();
             let detail = json!({ "message": text });
             lines.push(json!({ "errorDetail": detail, "error": text }));
         }

@@ -67,7 +67,7 @@ fn file(path: &str, content: &[u8]) -> (Stat, Vec<u8>) {
 }
 
 fn tar_of(client: Client) -> io::Result<Vec<u8>> {
-    let mut files = Files::list(client).map_err(io::Error::other)?;
+    let mut files = Files::list(client).map_err(|it| failed(&it))?;
     let mut tar = Vec::new();
     files.read_to_end(&mut tar)?;
     Ok(tar)

@@ -1,19 +1,26 @@
 //! The daemon's side of `/session`, where it is the daemon that asks.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::stream;
-use http::{HeaderMap, HeaderValue, Request, header};
-use http_body_util::{BodyExt, StreamBody};
-use hyper::body::Frame;
+use http::uri::{PathAndQuery, Uri};
+use http::{HeaderMap, Request, Response};
+use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
+use tonic::body::Body;
+use tonic::client::Grpc;
+use tonic::metadata::MetadataMap;
+use tonic::{Status, Streaming};
+use tonic_prost::ProstCodec;
 
-use super::{Body, Inbox, Source, Status, framed};
+use super::LARGEST;
 
 /// How many messages may wait for a client that does not read.
 const QUEUE: usize = 16;
@@ -32,6 +39,21 @@ impl fmt::Debug for Channel {
     }
 }
 
+/// hyper's connection, as tonic wants to have one.
+impl tower::Service<Request<Body>> for Channel {
+    type Response = Response<Incoming>;
+    type Error = hyper::Error;
+    type Future = BoxFuture<'static, hyper::Result<Response<Incoming>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        Box::pin(self.0.send_request(request))
+    }
+}
+
 impl Channel {
     /// The channel, and the connection's work, which ends with it.
     pub(in super::super) async fn open(
@@ -46,57 +68,94 @@ impl Channel {
     }
 
     /// One message there, and one back.
-    pub(in super::super) async fn ask<M: Message + Default>(
+    pub(in super::super) async fn ask<Q, A>(
         &self,
-        path: &str,
-        message: &impl Message,
-    ) -> Result<M, Status> {
-        let (outbox, mut inbox) = self.call(path, HeaderMap::new()).await?;
-        outbox.send(message).await?;
-        drop(outbox);
-        let Some(answer) = inbox.next().await? else {
-            return Err(Status::broken("an answer without a message"));
-        };
-        Ok(answer)
+        path: &'static str,
+        question: Q,
+    ) -> Result<A, Status>
+    where
+        Q: Message + Default + 'static,
+        A: Message + Default + 'static,
+    {
+        let codec = ProstCodec::<Q, A>::default();
+        let path = PathAndQuery::from_static(path);
+        let question = tonic::Request::new(question);
+        let answer = self.grpc().await?.unary(question, path, codec).await?;
+        Ok(answer.into_inner())
     }
 
-    /// A call in which both sides may talk at any time.
-    pub(in super::super) async fn call(
+    /// A call in which both sides may say such messages at any time. What
+    /// the daemon says ends when the sender is dropped.
+    pub(in super::super) async fn call<M: Message + Default + 'static>(
         &self,
-        path: &str,
+        path: &'static str,
         headers: HeaderMap,
-    ) -> Result<(Outbox, Inbox), Status> {
-        let (send, queue) = mpsc::channel::<Bytes>(QUEUE);
-        let frames = stream::unfold(queue, async |mut queue| {
-            Some((Ok(Frame::data(queue.recv().await?)), queue))
+    ) -> Result<(mpsc::Sender<M>, Inbox<M>), Status> {
+        let (send, queue) = mpsc::channel(QUEUE);
+        let said = stream::unfold(queue, async |mut queue| {
+            let message: M = mpsc::Receiver::recv(&mut queue).await?;
+            Some((message, queue))
         });
-        let body = StreamBody::new(frames).boxed_unsync();
+        let mut request = tonic::Request::new(said);
+        *request.metadata_mut() = MetadataMap::from_headers(headers);
+        let path = PathAndQuery::from_static(path);
+        let mut grpc = self.grpc().await?;
+        let mut answer = Box::pin(async move {
+            let codec = ProstCodec::<M, M>::default();
+            let answer = grpc.streaming(request, path, codec).await?;
+            Ok(answer.into_inner())
+        });
+        // Looked at once, the request is on its way. The answer may begin
+        // only after the client has heard something.
+        let inbox =
+            match poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx))).await {
+                Poll::Ready(answer) => Inbox::Open(Box::new(answer?)),
+                Poll::Pending => Inbox::Awaited(answer),
+            };
+        Ok((send, inbox))
+    }
+
+    async fn grpc(&self) -> Result<Grpc<Channel>, Status> {
         // What an authority is on a connection without a name.
-        let mut request = Request::post(format!("http://localhost{path}"))
-            .body(body)
-            .map_err(Status::unknown)?;
-        let all = request.headers_mut();
-        all.extend(headers);
-        let grpc = HeaderValue::from_static("application/grpc");
-        all.insert(header::CONTENT_TYPE, grpc);
-        all.insert(header::TE, HeaderValue::from_static("trailers"));
-        let mut channel = self.0.clone();
-        channel.ready().await.map_err(Status::broken)?;
-        let answer = Box::pin(channel.send_request(request));
-        Ok((Outbox(send), Inbox::of(Source::Awaited(answer))))
+        let origin = Uri::from_static("http://localhost");
+        let mut grpc = Grpc::with_origin(self.clone(), origin)
+            .max_decoding_message_size(LARGEST);
+        grpc.ready().await.map_err(|error| {
+            Status::unavailable(format!(
+                "the connection to the client broke: {error}"
+            ))
+        })?;
+        Ok(grpc)
     }
 }
 
-/// The daemon's messages of one call; dropped, they have ended.
-#[derive(Debug, Clone)]
-pub(in super::super) struct Outbox(mpsc::Sender<Bytes>);
+/// The client's messages of one call.
+pub(in super::super) enum Inbox<M> {
+    /// The answer has not begun.
+    Awaited(BoxFuture<'static, Result<Streaming<M>, Status>>),
+    /// It has.
+    Open(Box<Streaming<M>>),
+}
 
-impl Outbox {
-    pub(in super::super) async fn send(
-        &self,
-        message: &impl Message,
-    ) -> Result<(), Status> {
-        let sent = self.0.send(framed(message)).await;
-        sent.map_err(|_| Status::broken("it takes no more messages"))
+impl<M> fmt::Debug for Inbox<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").finish_non_exhaustive()
+    }
+}
+
+impl<M> Inbox<M> {
+    /// The next message; `None` at the end.
+    ///
+    /// # Errors
+    /// What the other side has ended with, or a broken connection.
+    pub(in super::super) async fn next(&mut self) -> Result<Option<M>, Status> {
+        loop {
+            match self {
+                Inbox::Awaited(answer) => {
+                    *self = Inbox::Open(Box::new(answer.await?));
+                }
+                Inbox::Open(messages) => return messages.message().await,
+            }
+        }
     }
 }

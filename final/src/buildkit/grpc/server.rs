@@ -3,48 +3,83 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream};
-use http::{HeaderMap, HeaderValue, Request, Response, header};
-use http_body_util::{BodyExt, Empty, StreamBody};
-use hyper::body::{Frame, Incoming};
+use futures_util::Stream;
+use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::server::Grpc;
+use tonic_prost::ProstCodec;
 
-use super::{Body, Code, Inbox, Source, Status, framed};
+use super::LARGEST;
 
-/// One call.
+/// One call, as yet unread.
 #[derive(Debug)]
-pub(in super::super) struct Call {
-    /// `/package.Service/Method`.
-    pub(in super::super) path: String,
-    pub(in super::super) headers: HeaderMap,
-    pub(in super::super) inbox: Inbox,
-}
+pub(in super::super) struct Call(Request<Incoming>);
+
+/// An answer: messages, and how the call has ended.
+pub(in super::super) type Answer = Response<Body>;
 
 impl Call {
-    /// The one message of a call that has one.
-    pub(in super::super) async fn message<M: Message + Default>(
-        &mut self,
-    ) -> Result<M, Status> {
-        self.inbox.next().await?.ok_or_else(|| {
-            let text = format!("{}: a call without a message", self.path);
-            Status::new(Code::InvalidArgument, text)
-        })
+    /// `/package.Service/Method`.
+    pub(in super::super) fn path(&self) -> &str {
+        self.0.uri().path()
     }
 
     /// A header's value, if it is text.
     pub(in super::super) fn header(&self, name: &str) -> &str {
-        let value = self.headers.get(name).and_then(|it| it.to_str().ok());
+        let value = self.0.headers().get(name).and_then(|it| it.to_str().ok());
         value.unwrap_or_default()
+    }
+
+    /// Answers a question that has one answer.
+    pub(in super::super) async fn one<Q, A, F>(
+        self,
+        mut answer: impl FnMut(Q) -> F,
+    ) -> Answer
+    where
+        Q: Message + Default + 'static,
+        A: Message + Default + 'static,
+        F: Future<Output = Result<A, Status>>,
+    {
+        let service = tower::service_fn(|question: tonic::Request<Q>| {
+            let answer = answer(question.into_inner());
+            async { answer.await.map(tonic::Response::new) }
+        });
+        grpc().unary(service, self.0).await
+    }
+
+    /// Answers a question that has many.
+    pub(in super::super) async fn many<Q, A, F, S>(
+        self,
+        mut answer: impl FnMut(Q) -> F,
+    ) -> Answer
+    where
+        Q: Message + Default + 'static,
+        A: Message + Default + 'static,
+        S: Stream<Item = Result<A, Status>> + Send + 'static,
+        F: Future<Output = Result<S, Status>>,
+    {
+        let service = tower::service_fn(|question: tonic::Request<Q>| {
+            let answer = answer(question.into_inner());
+            async { answer.await.map(tonic::Response::new) }
+        });
+        grpc().server_streaming(service, self.0).await
     }
 }
 
-/// An answer.
-pub(in super::super) type Answer = Result<Response<Body>, Status>;
+fn grpc<A, Q>() -> Grpc<ProstCodec<A, Q>>
+where
+    A: Message + Default + 'static,
+    Q: Message + Default + 'static,
+{
+    Grpc::new(ProstCodec::default()).max_decoding_message_size(LARGEST)
+}
 
 /// Who answers calls. A call that its client has given up is dropped in the
 /// middle, and so are all when the connection ends.
@@ -61,64 +96,9 @@ pub(in super::super) async fn serve<S: Service>(
 ) -> hyper::Result<()> {
     let answer = service_fn(move |request: Request<Incoming>| {
         let service = service.clone();
-        async move {
-            let (parts, body) = request.into_parts();
-            let call = Call {
-                path: parts.uri.path().to_owned(),
-                headers: parts.headers,
-                inbox: Inbox::of(Source::Request(body)),
-            };
-            let answer = service.answer(call).await;
-            Ok::<_, Infallible>(answer.unwrap_or_else(|it| refusal(&it)))
-        }
+        async move { Ok::<_, Infallible>(service.answer(Call(request)).await) }
     });
     http2::Builder::new(TokioExecutor::new())
         .serve_connection(TokioIo::new(io), answer)
         .await
-}
-
-/// An answer of one message.
-pub(in super::super) fn reply(message: &impl Message) -> Answer {
-    let message = framed(message);
-    streamed(stream::once(async { Ok(message) }))
-}
-
-/// An answer of many.
-pub(in super::super) fn stream_of<M: Message + 'static>(
-    messages: impl Stream<Item = Result<M, Status>> + Send + 'static,
-) -> Answer {
-    streamed(messages.map(|it| it.map(|message| framed(&message))))
-}
-
-/// The outcome comes last, as trailers.
-fn streamed(
-    messages: impl Stream<Item = Result<Bytes, Status>> + Send + 'static,
-) -> Answer {
-    let messages = Box::pin(messages);
-    let frames = stream::unfold(Some(messages), async |messages| {
-        let mut messages = messages?;
-        let outcome = match messages.next().await {
-            Some(Ok(bytes)) => {
-                return Some((Ok(Frame::data(bytes)), Some(messages)));
-            }
-            Some(Err(status)) => status,
-            None => Status::new(Code::Ok, ""),
-        };
-        Some((Ok(Frame::trailers(outcome.to_headers())), None))
-    });
-    Ok(response(StreamBody::new(frames).boxed_unsync()))
-}
-
-/// An answer that is only an outcome.
-fn refusal(status: &Status) -> Response<Body> {
-    let mut response = response(Empty::new().boxed_unsync());
-    response.headers_mut().extend(status.to_headers());
-    response
-}
-
-fn response(body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    let grpc = HeaderValue::from_static("application/grpc");
-    response.headers_mut().insert(header::CONTENT_TYPE, grpc);
-    response
 }

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 
 use prost::{Message, Oneof};
 
-use super::super::grpc::RpcStatus;
-use super::{Definition, WorkerRecord};
+use super::{Definition, RpcStatus, WorkerRecord};
 
 #[derive(Clone, PartialEq, Message)]
 pub(in super::super) struct SolveRequest {
