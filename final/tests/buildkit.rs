@@ -11,6 +11,11 @@ use std::time::{Duration, Instant};
 use cli_api::testing;
 use common::DaemonProcess;
 
+/// Where `scripts/install-clients` puts buildx.
+const FETCHED: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../target/clients/buildx/unpacked/usr/libexec/docker/cli-plugins"
+);
 /// Where packages put the docker command's plugins.
 const PLUGINS: [&str; 4] = [
     "/usr/libexec/docker/cli-plugins",
@@ -180,11 +185,12 @@ fn dockers() -> Vec<(u32, PathBuf)> {
     dirs.filter_map(|dir| version(&dir.join("docker"))).collect()
 }
 
-/// The plugin in the user's home, or where packages put it.
+/// The plugin in the user's home, where `scripts/install-clients` or where
+/// packages put it.
 fn buildx() -> Option<PathBuf> {
     let home = std::env::var("HOME").unwrap_or_default();
     let own = format!("{home}/.docker/cli-plugins");
-    let dirs = std::iter::once(own.as_str()).chain(PLUGINS);
+    let dirs = [own.as_str(), FETCHED].into_iter().chain(PLUGINS);
     let found = dirs.map(|dir| Path::new(dir).join("docker-buildx"));
     found.into_iter().find(|it| it.exists())
 }

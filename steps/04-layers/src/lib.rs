@@ -107,6 +107,12 @@ pub trait Snapshots: Send + Sync {
     /// returns its path. `layers` go lowest first and may be empty.
     fn prepare(&self, id: &str, layers: &[DiffId]) -> Result<PathBuf>;
 
+    /// Shows the files of these layers, and not the mount points that every
+    /// container has besides: what a build copies from is not run.
+    fn show(&self, id: &str, layers: &[DiffId]) -> Result<PathBuf> {
+        self.prepare(id, layers)
+    }
+
     /// What the container changed against its image: `docker diff`.
     fn changes(&self, id: &str) -> Result<Vec<Change>>;
 

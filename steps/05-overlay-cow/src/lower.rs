@@ -14,12 +14,19 @@ use crate::{Error, init};
 
 const LOWER: &str = "lower";
 
-/// The layers' directories, topmost first, with `init` at the bottom.
+/// What a container is over: the image's layers, with `init` at the bottom.
+pub(crate) fn names(layers: &[DiffId]) -> Vec<String> {
+    let mut names = image_names(layers);
+    names.push(format!("{}/diff", init::NAME));
+    names
+}
+
+/// The layers' directories, topmost first.
 ///
 /// A layer may occur twice in an image, the empty one often does, but the
 /// kernel refuses a directory twice (ELOOP). The upper occurrence has all
 /// that the lower one has, so the lower one adds nothing.
-pub(crate) fn names(layers: &[DiffId]) -> Vec<String> {
+pub(crate) fn image_names(layers: &[DiffId]) -> Vec<String> {
     let mut names = Vec::with_capacity(layers.len() + 1);
     let mut seen = HashSet::new();
     for layer in layers.iter().rev() {
@@ -27,7 +34,6 @@ pub(crate) fn names(layers: &[DiffId]) -> Vec<String> {
             names.push(format!("{}/diff", layer.hex()));
         }
     }
-    names.push(format!("{}/diff", init::NAME));
     names
 }
 
@@ -58,8 +64,8 @@ pub(crate) fn read(dir: &Path) -> Result<Option<Vec<String>>, Error> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(Error::io("read", &path)(source)),
     };
-    let names: Vec<String> =
-        text.trim_end().split(':').map(str::to_owned).collect();
+    let names = text.trim_end().split_terminator(':');
+    let names: Vec<String> = names.map(str::to_owned).collect();
     // A name with `..` in it would make a foreign directory a layer.
     match names
         .iter()

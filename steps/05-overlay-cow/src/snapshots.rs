@@ -73,7 +73,20 @@ impl OverlaySnapshots {
     /// [`Error::MissingLayer`] if the image is not whole,
     /// [`Error::OtherLayers`] if the name is taken. Nothing new stays then.
     pub fn mount(&self, id: &str, layers: &[DiffId]) -> Result<PathBuf, Error> {
-        self.prepare_with(id, layers, false)
+        self.prepare_with(id, lower::names(layers), false)
+    }
+
+    /// The layers' files alone, to be read: without the mount points that
+    /// lie below each container's image.
+    ///
+    /// # Errors
+    /// As [`OverlaySnapshots::mount`].
+    pub fn mount_image(
+        &self,
+        id: &str,
+        layers: &[DiffId],
+    ) -> Result<PathBuf, Error> {
+        self.prepare_with(id, lower::image_names(layers), true)
     }
 
     /// The same for what is thrown away after one use, a build step or a
@@ -88,20 +101,21 @@ impl OverlaySnapshots {
         id: &str,
         layers: &[DiffId],
     ) -> Result<PathBuf, Error> {
-        self.prepare_with(id, layers, true)
+        self.prepare_with(id, lower::names(layers), true)
     }
 
     fn prepare_with(
         &self,
         id: &str,
-        layers: &[DiffId],
+        names: Vec<String>,
         volatile: bool,
     ) -> Result<PathBuf, Error> {
         let dir = self.named(id)?;
         let fresh = !dir.exists();
         let merged = dir.join("merged");
-        let made = self.claim(&dir, id, layers).and_then(|names| {
-            if is_mounted(&merged) {
+        let made = self.claim(&dir, id, &names).and_then(|()| {
+            // The kernel mounts no overlay over nothing.
+            if names.is_empty() || is_mounted(&merged) {
                 return Ok(());
             }
             volatile::forgive(&dir)?;
@@ -127,14 +141,13 @@ impl OverlaySnapshots {
         &self,
         dir: &Path,
         id: &str,
-        layers: &[DiffId],
-    ) -> Result<Vec<String>, Error> {
-        let names = lower::names(layers);
+        names: &[String],
+    ) -> Result<(), Error> {
         match lower::read(dir)? {
             Some(before) if before != names => {
                 return Err(Error::OtherLayers { id: id.to_owned() });
             }
-            Some(_) => return Ok(names),
+            Some(_) => return Ok(()),
             None => {}
         }
         make_dir(dir, 0o710)?;
@@ -143,17 +156,20 @@ impl OverlaySnapshots {
         let upper = dir.join("diff");
         make_dir(&upper, 0o755)?;
         // The root directory of the merged view is the upper one.
-        let below = self.root.join(&names[0]);
-        copy_owner(&below, &upper).map_err(|source| match source.kind() {
-            ErrorKind::NotFound => {
-                let layer = lower::layer_of(&names[0]);
-                Error::MissingLayer { layer, path: below }
-            }
-            _ => Error::io("copy the owner to", &upper)(source),
-        })?;
+        if let Some(top) = names.first() {
+            let below = self.root.join(top);
+            copy_owner(&below, &upper).map_err(|source| {
+                match source.kind() {
+                    ErrorKind::NotFound => {
+                        let layer = lower::layer_of(top);
+                        Error::MissingLayer { layer, path: below }
+                    }
+                    _ => Error::io("copy the owner to", &upper)(source),
+                }
+            })?;
+        }
         // Last, so that its presence means that all the rest is there.
-        lower::write(dir, &names)?;
-        Ok(names)
+        lower::write(dir, names)
     }
 
     /// The directories of `id`, for `GraphDriver` in `docker inspect`.

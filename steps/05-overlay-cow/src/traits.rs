@@ -17,6 +17,10 @@ impl Snapshots for OverlaySnapshots {
         Ok(self.mount(id, layers)?)
     }
 
+    fn show(&self, id: &str, layers: &[DiffId]) -> layers::Result<PathBuf> {
+        Ok(self.mount_image(id, layers)?)
+    }
+
     fn changes(&self, id: &str) -> layers::Result<Vec<Change>> {
         Ok(self.list_changes(id)?)
     }
@@ -46,6 +50,10 @@ pub struct Volatile<'a>(pub &'a OverlaySnapshots);
 impl Snapshots for Volatile<'_> {
     fn prepare(&self, id: &str, layers: &[DiffId]) -> layers::Result<PathBuf> {
         Ok(self.0.mount_volatile(id, layers)?)
+    }
+
+    fn show(&self, id: &str, layers: &[DiffId]) -> layers::Result<PathBuf> {
+        self.0.show(id, layers)
     }
 
     fn changes(&self, id: &str) -> layers::Result<Vec<Change>> {

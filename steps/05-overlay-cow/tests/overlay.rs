@@ -4,6 +4,7 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::Path;
 
 use common::{Bench, listing};
 use overlay_cow::{Error, OverlaySnapshots};
@@ -202,6 +203,24 @@ fn a_volatile_overlay_can_be_mounted_again_until_the_next_boot() {
         assert!(error.contains("last booted"), "{error}");
     }
     bench.snapshots.delete("c1").unwrap();
+}
+
+#[test]
+fn an_image_that_is_only_copied_from_has_no_mount_points_of_a_container() {
+    let Some(bench) = Bench::new("image") else { return };
+    let names = |root: &Path| {
+        let entries = fs::read_dir(root).unwrap();
+        Vec::from_iter(entries.map(|it| it.unwrap().file_name()))
+    };
+    let layers = bench.layers(&[&[("a", "1")]]);
+    let root = bench.snapshots.mount_image("full", &layers).unwrap();
+    assert_eq!(names(&root), ["a"]);
+    // FROM scratch, and nothing since.
+    let root = bench.snapshots.mount_image("empty", &[]).unwrap();
+    assert!(names(&root).is_empty());
+    for id in ["full", "empty"] {
+        bench.snapshots.delete(id).unwrap();
+    }
 }
 
 #[test]

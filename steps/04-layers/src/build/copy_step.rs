@@ -190,7 +190,7 @@ impl<'a> StageBuild<'_, 'a> {
         failed: &dyn Fn(String) -> BuildError,
     ) -> Result<Option<Mounted<'a>>> {
         let Some((layers, paths)) = &job.other else { return Ok(None) };
-        let mounted = self.mount(layers)?;
+        let mounted = self.mount_source(layers)?;
         let root = mounted.path.clone();
         let ignore = Ignore::default();
         let tree = Tree { root, ignore, owners: true };

@@ -42,6 +42,17 @@ impl<'a> StageBuild<'_, 'a> {
         Ok(Mounted { snapshots, id, path })
     }
 
+    /// Mounts what files are to be taken from.
+    pub(super) fn mount_source(
+        &self,
+        layers: &[DiffId],
+    ) -> Result<Mounted<'a>> {
+        let id = format!("build-{}", cli_api::id::hex64());
+        let snapshots = self.session.builder.snapshots;
+        let path = snapshots.show(&id, layers)?;
+        Ok(Mounted { snapshots, id, path })
+    }
+
     /// Turns what changed in a mounted root file system into a layer; `None`
     /// when nothing did. Docker leaves such a layer out as well.
     ///

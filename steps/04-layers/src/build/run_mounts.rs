@@ -143,7 +143,7 @@ impl<'a> StageBuild<'_, 'a> {
             };
         };
         let layers = self.layers_of(name, at)?;
-        let mounted = self.mount(&layers)?;
+        let mounted = self.mount_source(&layers)?;
         let root = mounted.path.clone();
         let ignore = Ignore::default();
         let tree = Tree { root, ignore, owners: true };
