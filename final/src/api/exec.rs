@@ -20,7 +20,7 @@ use super::detach::DetachKeys;
 use super::follow::stream_type;
 use super::{Result, blocking};
 use crate::engine::containers::exec::ExecConfig;
-use crate::engine::go_json::from_go;
+use crate::engine::go_json::decode;
 use crate::engine::{Engine, Error};
 use crate::shim::protocol::Attach;
 
@@ -32,8 +32,7 @@ pub async fn create(
     Path(name): Path<String>,
     JsonBody(body): JsonBody<Value>,
 ) -> Result<(StatusCode, Json<Value>)> {
-    let config: ExecConfig = serde_json::from_value(from_go(body))
-        .map_err(|error| Error::Invalid(error.to_string()))?;
+    let config: ExecConfig = decode(body)?;
     let exec = blocking(move || engine.exec_create(&name, config)).await?;
     Ok((StatusCode::CREATED, Json(json!({ "Id": exec.id }))))
 }

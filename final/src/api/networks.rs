@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Result, blocking};
 use crate::engine::filters::Filters;
-use crate::engine::go_json::from_go;
+use crate::engine::go_json::decode;
 use crate::engine::networks::LIST_FILTERS;
 use crate::engine::{Engine, Error};
 use crate::network::{EndpointSettings, Network, NetworkCreate};
@@ -36,11 +36,6 @@ pub fn routes() -> Router<Arc<Engine>> {
 fn filters(query: &Map, known: &[&str]) -> Result<Filters> {
     let text = query.get("filters").map_or("", String::as_str);
     Ok(Filters::parse(text, known)?)
-}
-
-fn decode<T: for<'de> Deserialize<'de>>(body: Value) -> Result<T> {
-    let decoded = serde_json::from_value(from_go(body));
-    Ok(decoded.map_err(|error| Error::Invalid(error.to_string()))?)
 }
 
 /// `GET /networks`

@@ -11,9 +11,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Result, blocking, flag};
+use crate::engine::Engine;
 use crate::engine::filters::Filters;
-use crate::engine::go_json::from_go;
-use crate::engine::{Engine, Error};
+use crate::engine::go_json::decode;
 
 type Engined = State<Arc<Engine>>;
 type Map = HashMap<String, String>;
@@ -42,8 +42,7 @@ pub async fn create(
     if body.get("ClusterVolumeSpec").is_some_and(|it| !it.is_null()) {
         return Err(super::swarm::not_in_a_swarm());
     }
-    let wanted: CreateVolume = serde_json::from_value(from_go(body))
-        .map_err(|error| Error::Invalid(error.to_string()))?;
+    let wanted: CreateVolume = decode(body)?;
     let volume = blocking(move || engine.create_volume(&wanted)).await?;
     Ok((StatusCode::CREATED, Json(volume)))
 }

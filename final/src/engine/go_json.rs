@@ -4,7 +4,40 @@
 //! their case: `{"image": "nginx"}` works as well. serde wants neither, so
 //! a body is put into its proper form first.
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+
+use super::error::Error;
+
+/// Takes such a body for what it is.
+///
+/// # Errors
+/// [`Error::Invalid`], which names the field.
+pub fn decode<T: DeserializeOwned>(body: Value) -> Result<T, Error> {
+    decode_part("", from_go(body))
+}
+
+/// The same for a part of one, already in its proper form: `HostConfig.`.
+///
+/// # Errors
+/// [`Error::Invalid`], which names the field.
+pub fn decode_part<T: DeserializeOwned>(
+    part: &str,
+    value: Value,
+) -> Result<T, Error> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let (field, cause) = (error.path().to_string(), error.inner());
+        let field = field.trim_start_matches('.');
+        Error::Invalid(match (part, field) {
+            ("", "") => format!("invalid JSON: {cause}"),
+            (part, "") => {
+                let part = part.trim_end_matches('.');
+                format!("invalid JSON: {part}: {cause}")
+            }
+            (part, field) => format!("invalid JSON: {part}{field}: {cause}"),
+        })
+    })
+}
 
 /// A body without `null`s, and with field names as the API writes them.
 pub fn from_go(value: Value) -> Value {
@@ -174,5 +207,26 @@ mod tests {
         let given = json!({ "Cmd": null, "ExposedPorts": { "80/tcp": null } });
         let proper = json!({ "ExposedPorts": { "80/tcp": {} } });
         assert_eq!(from_go(given), proper);
+    }
+
+    #[test]
+    fn what_cannot_be_taken_is_named() {
+        use crate::engine::containers::create::Request as CreateRequest;
+        use crate::engine::containers::exec::ExecConfig;
+        use serde_json::json;
+        let refused =
+            |body| CreateRequest::parse(body).unwrap_err().to_string();
+        assert_eq!(
+            refused(json!({ "Image": "nginx", "Hostname": 5 })),
+            "invalid JSON: Hostname: invalid type: integer `5`, expected a \
+             string"
+        );
+        assert_eq!(
+            refused(json!({ "HostConfig": { "Dns": ["::1", 5] } })),
+            "invalid JSON: HostConfig.Dns[1]: invalid type: integer `5`, \
+             expected a string"
+        );
+        let error = decode::<ExecConfig>(json!(5)).unwrap_err().to_string();
+        assert!(error.starts_with("invalid JSON: "), "{error}");
     }
 }

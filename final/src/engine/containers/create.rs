@@ -18,7 +18,7 @@ use super::{Container, connection, mounts, stop, validate, warnings};
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
 use crate::engine::events::Attributes;
-use crate::engine::go_json::from_go;
+use crate::engine::go_json::{decode_part, from_go};
 use crate::network::EndpointSettings;
 
 /// The body of `POST /containers/create`, apart.
@@ -54,9 +54,8 @@ impl Request {
     /// the two other parts.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with serde's message.
+    /// [`Error::Invalid`], which names the field.
     pub fn parse(body: Value) -> Result<Request> {
-        let bad = |error: serde_json::Error| Error::Invalid(error.to_string());
         let Value::Object(mut body) = from_go(body) else {
             return Err(Error::Invalid("invalid JSON: not an object".into()));
         };
@@ -75,12 +74,12 @@ impl Request {
         known_mounts(&host)?;
         let networking = take("NetworkingConfig");
         let networking: NetworkingConfig =
-            serde_json::from_value(networking).map_err(bad)?;
+            decode_part("NetworkingConfig.", networking)?;
         Ok(Request {
-            host: serde_json::from_value(host).map_err(bad)?,
+            host: decode_part("HostConfig.", host)?,
             endpoints: networking.endpoints_config,
             platform: String::new(),
-            config: serde_json::from_value(Value::Object(body)).map_err(bad)?,
+            config: decode_part("", Value::Object(body))?,
         })
     }
 }

@@ -9,7 +9,7 @@ use super::{create, limits, stop, validate};
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
 use crate::engine::events::{Attributes, attributes};
-use crate::engine::go_json::from_go;
+use crate::engine::go_json::decode;
 
 /// The body of `POST /containers/NAME/update`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -27,8 +27,7 @@ impl Engine {
     /// [`Error::Invalid`] in Docker's words, or what the kernel says.
     pub fn update(&self, name: &str, body: Value) -> Result<Vec<String>> {
         let container = self.containers.find(name)?;
-        let mut update: Update = serde_json::from_value(from_go(body))
-            .map_err(|error| Error::Invalid(error.to_string()))?;
+        let mut update: Update = decode(body)?;
         if let Some(key) = first_unknown(&update.resources.unknown) {
             return Err(Error::Invalid(format!(
                 "{key} cannot be changed by an update"
