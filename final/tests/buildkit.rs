@@ -142,10 +142,12 @@ fn builds(user: &User) {
     assert_eq!(images.lines().count(), 2, "{images}");
 }
 
-/// Ends a build in the middle of a RUN.
-fn is_given_up(user: &User) {
+/// Ends a build in the middle of a RUN. Its command line must be like no
+/// other's on this machine.
+fn is_given_up(user: &User, endless: &str) {
     let file = user.home.path().join("endless");
-    fs::write(&file, "FROM base\nRUN echo now; sleep 4711\n").unwrap();
+    let run = format!("FROM base\nRUN echo now; {endless}\n");
+    fs::write(&file, run).unwrap();
     let always = ["build", "--progress=plain", "--network=none"];
     let rest = ["-f", "endless", "ctx"];
     let mut child = user
@@ -154,7 +156,7 @@ fn is_given_up(user: &User) {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let sleeps = || !testing::leftovers(&["sleep 4711"]).is_empty();
+    let sleeps = || !testing::leftovers(&[endless]).is_empty();
     wait("the RUN begins", sleeps);
     let pid = rustix::process::Pid::from_child(&child);
     let signal = rustix::process::Signal::INT;
@@ -211,7 +213,7 @@ fn buildx_builds_and_what_it_gives_up_ends() {
     let link = plugins.join("docker-buildx");
     std::os::unix::fs::symlink(plugin, link).unwrap();
     builds(&user);
-    is_given_up(&user);
+    is_given_up(&user, "sleep 4711");
     let named = "FROM base\nCOPY --from=other secret /\n";
     fs::write(user.home.path().join("named"), named).unwrap();
     let context = "--build-context=other=.";
@@ -233,5 +235,5 @@ fn the_docker_command_of_before_buildx_builds() {
     };
     let user = User::new(docker);
     builds(&user);
-    is_given_up(&user);
+    is_given_up(&user, "sleep 4712");
 }
