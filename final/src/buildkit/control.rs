@@ -1,6 +1,7 @@
 //! `moby.buildkit.v1.Control`: what a client asks on `/grpc`.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -151,7 +152,13 @@ impl Desk {
             ));
         }
         let job = Job::new(request);
-        self.jobs().insert(job.request.r#ref.clone(), job.clone());
+        match self.jobs().entry(job.request.r#ref.clone()) {
+            Entry::Occupied(taken) => {
+                let text = format!("job ID {} exists", taken.key());
+                return Err(Status::already_exists(text));
+            }
+            Entry::Vacant(free) => free.insert(job.clone()),
+        };
         self.opened.notify_waiters();
         let guard = Guard(job.clone());
         let exporter = Exporter::of(&job)?;

@@ -23,6 +23,11 @@ const MOST_FILES: usize = 4 << 20;
 /// Files are asked for ahead of their turn until so much is on its way,
 /// or the way there and back would be waited for at each.
 const AHEAD: u64 = 1 << 20;
+/// And so many: a request that nobody reads because the answers are waited
+/// for must not be waited for, either.
+const MOST_AHEAD: usize = 256;
+/// How long the list may be, in bytes.
+const MOST_LIST: u64 = 256 << 20;
 /// A tar's block (POSIX ustar).
 const BLOCK: u64 = 512;
 
@@ -91,6 +96,9 @@ impl<P: Peer> Files<P> {
                 return Err(confused("contents before the end of the list"));
             }
             let Some(stat) = packet.stat else { break };
+            if received > MOST_LIST {
+                return Err(confused("a list without an end"));
+            }
             if stats.len() == MOST_FILES {
                 let text = format!("more than {MOST_FILES} files");
                 return Err(confused(&text));
@@ -174,7 +182,9 @@ impl<P: Peer> Files<P> {
         while let Some(stat) = self.stats.get(self.asked) {
             let (id, length) = (number(self.asked), size(stat));
             let due = self.asked < self.next;
-            if !due && self.ahead + length > AHEAD {
+            let enough =
+                self.ahead + length > AHEAD || self.early.len() >= MOST_AHEAD;
+            if !due && enough {
                 break;
             }
             if has_content(stat) {
@@ -199,6 +209,9 @@ impl<P: Peer> Files<P> {
         let Some(content) = self.early.get_mut(&packet.id) else {
             return Err(confused("contents that were not asked for"));
         };
+        if content.whole {
+            return Err(confused("contents behind their end"));
+        }
         let stat = &self.stats[packet.id as usize];
         if packet.data.is_empty() {
             content.whole = true;
@@ -215,7 +228,11 @@ impl<P: Peer> Files<P> {
         let length = room.min(packet.data.len() as u64);
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         content.length += length as u64;
-        content.pieces.push_back(packet.data.slice(..length));
+        // A slice would keep all of the message that it came in.
+        let piece = Bytes::copy_from_slice(&packet.data[..length]);
+        if !piece.is_empty() {
+            content.pieces.push_back(piece);
+        }
         Ok(())
     }
 

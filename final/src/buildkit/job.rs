@@ -7,11 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::{Stream, stream};
 use layers::ImageId;
 use layers::registry::Cancel;
+use prost::Message;
 use tokio::sync::Notify;
 
 use super::grpc::{Code, Status};
 use super::wire::control::{SolveRequest, StatusResponse};
 use crate::engine::Engine;
+
+/// gRPC messages have a limit, and a watcher may come late.
+const MOST_AT_ONCE: usize = 1 << 20;
 
 /// A build, from its `Control.Solve` until the connection ends: `Status` may
 /// come late, and still wants to hear everything.
@@ -90,7 +94,15 @@ impl Job {
     fn since(&self, heard: usize) -> Option<Option<Vec<StatusResponse>>> {
         let state = self.lock();
         match state.told.get(heard..) {
-            Some(new) if !new.is_empty() => Some(Some(new.to_vec())),
+            Some(new) if !new.is_empty() => {
+                let mut room = MOST_AT_ONCE;
+                let fits = |it: &&StatusResponse| {
+                    let fits = room > 0;
+                    room = room.saturating_sub(it.encoded_len());
+                    fits
+                };
+                Some(Some(new.iter().take_while(fits).cloned().collect()))
+            }
             _ if state.ended && state.working == 0 => None,
             _ => Some(None),
         }

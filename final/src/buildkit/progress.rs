@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use layers::build::{BuildEvent, StepBegins, StepEnds};
 use layers::registry::Progress as Step;
@@ -14,6 +15,9 @@ use super::wire::control::{
     StatusResponse, Vertex, VertexLog, VertexStatus, VertexWarning,
 };
 
+/// How much of what a step writes is shown.
+const MOST_LOG: usize = 2 << 20;
+
 /// A line that has begun. One that is dropped without a word about its end
 /// was given up.
 #[derive(Debug)]
@@ -22,6 +26,8 @@ pub(super) struct Line {
     vertex: Vertex,
     /// When what goes on within it began, by name.
     begun: HashMap<String, Timestamp>,
+    /// How many bytes its command wrote.
+    said: AtomicUsize,
 }
 
 impl Line {
@@ -32,7 +38,8 @@ impl Line {
         let digest = Digest::of(cli_api::id::hex64().as_bytes()).to_string();
         let started = Some(Timestamp::now());
         let vertex = Vertex { digest, name, started, ..Vertex::default() };
-        let line = Line { job: job.clone(), vertex, begun: HashMap::new() };
+        let (job, begun) = (job.clone(), HashMap::new());
+        let line = Line { job, vertex, begun, said: AtomicUsize::new(0) };
         line.tell();
         line
     }
@@ -42,8 +49,17 @@ impl Line {
         self.job.tell(StatusResponse { vertexes, ..StatusResponse::default() });
     }
 
-    /// What a command wrote.
+    /// What a command wrote. All of a build's progress is kept until it has
+    /// ended, so there is an end to it, BuildKit's.
     pub(super) fn log(&self, stream: i64, bytes: &[u8]) {
+        let before = self.said.fetch_add(bytes.len(), Ordering::Relaxed);
+        let bytes = match before {
+            before if before > MOST_LOG => return,
+            before if before + bytes.len() > MOST_LOG => {
+                &b"\n[output clipped, log limit 2MiB reached]\n"[..]
+            }
+            _ => bytes,
+        };
         let log = VertexLog {
             vertex: self.vertex.digest.clone(),
             timestamp: Some(Timestamp::now()),

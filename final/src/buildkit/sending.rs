@@ -30,9 +30,9 @@ pub(super) fn send(dir: &Path, peer: &mut impl Peer) -> Result<(), Status> {
     while let Some(asked) = peer.receive()? {
         match asked.r#type() {
             PacketType::Req => {
-                let path = files.get(asked.id as usize).ok_or_else(|| {
-                    let text = format!("invalid file id {}", asked.id);
-                    unknown(text)
+                let path = files.get(asked.id as usize);
+                let path = path.and_then(Option::as_ref).ok_or_else(|| {
+                    unknown(format!("invalid file id {}", asked.id))
                 })?;
                 content(path, asked.id, peer)?;
             }
@@ -50,8 +50,9 @@ pub(super) fn send(dir: &Path, peer: &mut impl Peer) -> Result<(), Status> {
 /// The list on its way.
 struct List<'a, P> {
     peer: &'a mut P,
-    /// By their numbers.
-    files: Vec<PathBuf>,
+    /// By their numbers. Only files have contents: a link's would be the
+    /// host's, and a FIFO's never come.
+    files: Vec<Option<PathBuf>>,
     /// Files with several names, by device and inode, with their first.
     links: HashMap<(u64, u64), String>,
 }
@@ -70,7 +71,7 @@ impl<P: Peer> List<'_, P> {
             let meta = fs::symlink_metadata(&path)
                 .map_err(|it| unreadable(&path, &it))?;
             let stat = self.stat(&path, &name, &meta)?;
-            self.files.push(path.clone());
+            self.files.push(meta.is_file().then(|| path.clone()));
             let stat = Some(stat);
             self.peer.send(Packet { stat, ..Packet::default() })?;
             if meta.is_dir() {

@@ -2,7 +2,8 @@
 //! images with the client's accounts.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use layers::build::dockerfile::{Command, Dockerfile, MountKind};
 use layers::registry::{Auth, Cancel, Progress as Step};
 use layers::store::NewImage;
 use layers::{History, ImageConfig, ImageId, ImageSource, Platform, Reference};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use super::agents::Agents;
 use super::attrs::{Attrs, prefixed, unsupported};
@@ -27,6 +29,9 @@ use crate::engine::images::pull::Source;
 use crate::engine::progress::Progress;
 
 type Result<T> = std::result::Result<T, Status>;
+
+/// No Dockerfile and no `.dockerignore` is longer.
+const MOST_TEXT: u64 = 4 << 20;
 
 /// How clients say that the context is on its way through the session.
 const UPLOAD: &str = "http://buildkit-session/";
@@ -66,7 +71,7 @@ impl Sources<'_> {
         let found = beside.as_ref().unwrap_or(&context);
         let name = context.dockerfile.clone().unwrap_or_else(|| name.into());
         // What cannot be read is for the builder to complain about.
-        let text = std::fs::read_to_string(found.path().join(&name));
+        let text = text_in(found.path(), &name);
         let text = text.unwrap_or_default();
         Ok(Found { context, beside, name, text })
     }
@@ -91,7 +96,7 @@ impl Sources<'_> {
     fn local(&self, beside: Option<&Context>, name: &str) -> Result<Context> {
         let key = self.attr("contextkey").unwrap_or("context");
         let read = |dir: &Context, name: &str| {
-            std::fs::read_to_string(dir.path().join(name)).ok()
+            text_in(dir.path(), Path::new(name)).ok()
         };
         let own = format!("{name}.dockerignore");
         let own = beside.and_then(|dir| read(dir, &own));
@@ -157,7 +162,7 @@ impl Sources<'_> {
             None => Line::begin(self.job, format!("[internal] load {address}")),
         };
         // Nobody reads these lines: what they say is on ours.
-        let (progress, _lines) = Progress::channel();
+        let progress = Progress::unheard(self.job.cancel.clone());
         let context = fetch(&self.engine.store, address, &progress, |text| {
             line.log(1, text.as_bytes());
         });
@@ -222,8 +227,8 @@ impl Sources<'_> {
         let part = "transferring context:";
         let what = format!("context {name} load .dockerignore");
         let found = self.fetch(&what, part, &ignore)?;
-        let path = found.path().join(".dockerignore");
-        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let text = text_in(found.path(), Path::new(".dockerignore"));
+        let text = text.unwrap_or_default();
         let wanted = Wanted {
             exclude: layers::build::ignore::patterns(&text),
             follow: Vec::new(),
@@ -244,6 +249,9 @@ impl Sources<'_> {
         image.rootfs.diff_ids.push(layer.diff_id);
         image.history.push(History {
             created_by: Some("build context".to_owned()),
+            // Two builds of the same files have an image each, which goes
+            // with the build. The cache looks at the files alone.
+            comment: Some(cli_api::id::hex64()),
             ..History::default()
         });
         let before = store.ids().map_err(unknown)?;
@@ -253,6 +261,25 @@ impl Sources<'_> {
         let fresh = !before.contains(&image);
         Ok(Built::new(self.engine, image, fresh))
     }
+}
+
+/// The text of a file of the client's. Its links lead to files of the client's
+/// and never of the host's, and what has no end (`-> /dev/zero`) or no
+/// beginning (a FIFO that nobody writes to) is not read.
+fn text_in(dir: &Path, name: &Path) -> io::Result<String> {
+    let dir = File::open(dir)?;
+    let file = rustix::fs::openat2(
+        &dir,
+        name,
+        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+    )?;
+    let file = File::from(file);
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    io::read_to_string(file.take(MOST_TEXT))
 }
 
 /// What the client lends; it ends with the value.

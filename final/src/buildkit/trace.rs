@@ -64,9 +64,11 @@ struct Place(Arc<Engine>, String);
 
 impl Place {
     fn take(engine: &Arc<Engine>, id: String, job: &Job) -> Place {
-        let mut running = engine.running.lock();
-        running.insert(id.clone(), job.cancel.clone());
-        drop(running);
+        // Without a name it cannot be given up by name.
+        if !id.is_empty() {
+            let cancel = job.cancel.clone();
+            engine.running.lock().insert(id.clone(), cancel);
+        }
         Place(engine.clone(), id)
     }
 }

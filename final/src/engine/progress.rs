@@ -59,6 +59,14 @@ impl Progress {
         (Progress { lines, began, bars, cancel }, theirs)
     }
 
+    /// The job's end where nobody wants to hear of it; it can be cancelled
+    /// all the same.
+    pub fn unheard(cancel: Cancel) -> Progress {
+        let (lines, _) = mpsc::channel(1);
+        let (began, bars) = (AtomicBool::new(false), Mutex::default());
+        Progress { lines, began, bars, cancel }
+    }
+
     /// Ends what waits for a registry when the client has gone away.
     pub fn cancel(&self) -> Cancel {
         self.cancel.clone()

@@ -10,7 +10,7 @@ use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
@@ -20,7 +20,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Status, Streaming};
 use tonic_prost::ProstCodec;
 
-use super::LARGEST;
+use super::{LARGEST, PATIENCE, PING};
 
 /// How many messages may wait for a client that does not read.
 const QUEUE: usize = 16;
@@ -61,6 +61,9 @@ impl Channel {
     ) -> hyper::Result<(Channel, impl Future<Output = hyper::Result<()>>)> {
         let (channel, connection) = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(STREAM_WINDOW)
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Some(PING))
+            .keep_alive_timeout(PATIENCE)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .handshake(TokioIo::new(io))
             .await?;

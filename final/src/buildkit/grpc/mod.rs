@@ -11,11 +11,18 @@ pub(super) mod server;
 
 use std::fmt::Display;
 use std::io;
+use std::time::Duration;
 
 use prost::Message;
 pub(super) use tonic::{Code, Status};
 
 use super::wire::RpcStatus;
+
+/// A client that has vanished without a word, a laptop that was closed, shall
+/// not keep its build: it is asked this often whether it is there,
+const PING: Duration = Duration::from_secs(10);
+/// and has so long to say that it is.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// As much as BuildKit's own servers and clients take in one message.
 const LARGEST: usize = 16 << 20;

@@ -8,7 +8,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::Status;
@@ -16,7 +16,7 @@ use tonic::body::Body;
 use tonic::server::Grpc;
 use tonic_prost::ProstCodec;
 
-use super::LARGEST;
+use super::{LARGEST, PATIENCE, PING};
 
 /// One call, as yet unread.
 #[derive(Debug)]
@@ -99,6 +99,9 @@ pub(in super::super) async fn serve<S: Service>(
         async move { Ok::<_, Infallible>(service.answer(Call(request)).await) }
     });
     http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Some(PING))
+        .keep_alive_timeout(PATIENCE)
         .serve_connection(TokioIo::new(io), answer)
         .await
 }
