@@ -1,7 +1,7 @@
 //! What a build is made from: the Dockerfile, the context, secrets, and base
 //! images with the client's accounts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -306,7 +306,9 @@ fn mounts(
         Command::Run(run) => Some(&run.mounts),
         _ => None,
     });
-    runs.flatten().filter_map(|mount| id(&mount.kind)).collect()
+    let ids = runs.flatten().filter_map(|mount| id(&mount.kind));
+    // Several RUNs may ask for the same; the client is asked once.
+    ids.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// An upload as a stream of bytes.
