@@ -47,6 +47,12 @@ impl Exporter {
         };
         let names = attrs.get("name").map_or("", String::as_str).split(',');
         let names: Vec<String> = names.map(str::to_owned).collect();
+        if attrs.get("push").is_some_and(|it| it == "true") {
+            return Err(unsupported(
+                "pushing as part of a build is not supported: build, then \
+                 docker push",
+            ));
+        }
         Ok(Some(match kind {
             "moby" | "image" => Exporter::Image(tags(&names).map_err(unknown)?),
             "tar" => Exporter::Tar,
